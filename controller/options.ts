@@ -1,0 +1,19 @@
+import type { KubeClient } from "#cluster/types.ts";
+import type { Logger } from "#lib/logger.ts";
+
+export interface ControllerOptions {
+  kube: KubeClient;
+  namespace: string;
+  /** Image of a session that names none. */
+  defaultImage: string;
+  /** Base URL of the gateway as a pod reaches it. */
+  gatewayUrl: string;
+  /** Codex model name for sessions; undefined = Codex's default. */
+  model?: string;
+  /** Health and metrics. */
+  host: string;
+  port: number;
+  /** Session uids are taken from here. */
+  uidRange: { first: number; last: number };
+  logger: Logger;
+}

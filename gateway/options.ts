@@ -1,0 +1,21 @@
+import type { KubeClient } from "#cluster/types.ts";
+import type { ArgusSessionSpecInput } from "#crds/argus-session.ts";
+import type { Logger } from "#lib/logger.ts";
+
+export interface GatewayOptions {
+  host: string;
+  /** 0 = any free port. */
+  port: number;
+  /** Where sessions, pods and the key ConfigMap live. */
+  namespace: string;
+  /** Folder of the state store. */
+  stateFolder: string;
+  /** The one admin token. */
+  adminToken: string;
+  kube: KubeClient;
+  /** Model proxy; without a key it answers 503 and says so. */
+  model: { upstream: string; key?: string };
+  /** Spec of a session that the gateway makes on a client's request. */
+  sessionTemplate: ArgusSessionSpecInput;
+  logger: Logger;
+}
