@@ -30,7 +30,7 @@ export const HelloClaims = z.object({
 export type HelloClaims = z.infer<typeof HelloClaims>;
 export const HELLO_TTL_SECONDS = 60;
 
-/** hot: the app-server runs; parked: any app-server line starts it; draining: no new turns. */
+/** hot: the app-server runs; parked = the next app-server line starts it; draining: no new turns. */
 export const BridgeState = z.enum([
   "installing",
   "starting",

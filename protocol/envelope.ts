@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-/** JSON-RPC ids are opaque: any JSON value comes back unchanged. */
+/** JSON-RPC ids are opaque; every JSON value comes back unchanged. */
 export type RpcId = unknown;
 
 export interface RpcError {
