@@ -14,7 +14,10 @@ export const MAX_TIMER_MS = 2 ** 31 - 1;
 export const systemClock: Clock = {
   now: () => Date.now(),
   sleep: async (ms, signal) => {
-    await delay(Math.min(ms, MAX_TIMER_MS), undefined, signal ? { signal } : {});
+    const options = signal ? { signal } : {};
+    for (let left = ms; left > 0; left -= MAX_TIMER_MS) {
+      await delay(Math.min(left, MAX_TIMER_MS), undefined, options);
+    }
   },
 };
 
