@@ -1,0 +1,16 @@
+import { createKubeClient } from "#cluster/client.ts";
+import { startController } from "#controller/controller.ts";
+import { createLogger } from "#lib/logger.ts";
+import type { Environment } from "../config.ts";
+import { controllerOptions, controllerSettings } from "../config/controller.ts";
+import { runUntilSignalled } from "../lifetime.ts";
+
+export function controller(environment: Environment): Promise<number> {
+  const set = controllerSettings(environment);
+  const logger = createLogger("controller", set.ARGUS_LOG_LEVEL);
+  return runUntilSignalled(async (signal) => {
+    const kube = await createKubeClient({ kubeconfig: set.KUBECONFIG, logger });
+    const running = await startController(controllerOptions(set, { kube, logger }), signal);
+    return { closed: running.closed.finally(() => kube.close()) };
+  });
+}

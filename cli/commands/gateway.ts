@@ -1,0 +1,16 @@
+import { createKubeClient } from "#cluster/client.ts";
+import { startGateway } from "#gateway/gateway.ts";
+import { createLogger } from "#lib/logger.ts";
+import type { Environment } from "../config.ts";
+import { gatewayOptions, gatewaySettings } from "../config/gateway.ts";
+import { runUntilSignalled } from "../lifetime.ts";
+
+export function gateway(environment: Environment): Promise<number> {
+  const set = gatewaySettings(environment);
+  const logger = createLogger("gateway", set.ARGUS_LOG_LEVEL);
+  return runUntilSignalled(async (signal) => {
+    const kube = await createKubeClient({ kubeconfig: set.KUBECONFIG, logger });
+    const running = await startGateway(gatewayOptions(set, { kube, logger }), signal);
+    return { closed: running.closed.finally(() => kube.close()) };
+  });
+}

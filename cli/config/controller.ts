@@ -1,0 +1,60 @@
+import { z } from "zod";
+import type { KubeClient } from "#cluster/types.ts";
+import type { ControllerOptions } from "#controller/options.ts";
+import type { Logger } from "#lib/logger.ts";
+import { type Environment, httpUrl, listenAddress, logLevel, parseEnvironment } from "../config.ts";
+import { clusterVariables } from "./cluster.ts";
+
+const uidRange = z
+  .string()
+  .regex(/^\d{1,10}-\d{1,10}$/, "give first-last, for example 200000-265535")
+  .default("200000-265535")
+  .transform((text) => {
+    const [first = 0, last = 0] = text.split("-").map(Number);
+    return { first, last };
+  })
+  .refine(({ first, last }) => first > 0 && first <= last, "first must be above 0 and not above last");
+
+/** Environment of `argus controller`. */
+export const ControllerEnvironment = z.object({
+  ...clusterVariables,
+  ARGUS_DEFAULT_IMAGE: z
+    .string()
+    .default("argus:latest")
+    .meta({ description: "Image of a session that names none" }),
+  ARGUS_GATEWAY_URL: httpUrl()
+    .default("http://argus-gateway:8080")
+    .meta({ description: "Base URL of the gateway as a session pod reaches it" }),
+  ARGUS_MODEL: z
+    .string()
+    .optional()
+    .meta({ description: "Model name for Codex; its own default when absent" }),
+  ARGUS_LISTEN: listenAddress("127.0.0.1:8081").meta({
+    description: "Address and port of health and metrics",
+  }),
+  ARGUS_UID_RANGE: uidRange.meta({ description: "User ids that sessions get" }),
+  ARGUS_LOG_LEVEL: logLevel(),
+});
+
+export function controllerSettings(
+  environment: Environment,
+): z.output<typeof ControllerEnvironment> {
+  return parseEnvironment(ControllerEnvironment, environment);
+}
+
+/** Options of the controller from its settings. */
+export function controllerOptions(
+  set: z.output<typeof ControllerEnvironment>,
+  { kube, logger }: { kube: KubeClient; logger: Logger },
+): ControllerOptions {
+  return {
+    ...set.ARGUS_LISTEN,
+    kube,
+    namespace: set.ARGUS_NAMESPACE,
+    defaultImage: set.ARGUS_DEFAULT_IMAGE,
+    gatewayUrl: set.ARGUS_GATEWAY_URL,
+    ...(set.ARGUS_MODEL ? { model: set.ARGUS_MODEL } : {}),
+    uidRange: set.ARGUS_UID_RANGE,
+    logger,
+  };
+}

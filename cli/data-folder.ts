@@ -1,0 +1,64 @@
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
+import type { Environment } from "./config.ts";
+
+/** Where one installation of `argus up` keeps everything. */
+export interface DataFolder {
+  root: string;
+  bin: string;
+  logs: string;
+  /** Copy of the program for session users that cannot reach its own folder. */
+  program: string;
+  cluster: string;
+  state: string;
+  adminKubeconfig: string;
+  controllerKubeconfig: string;
+  gatewayKubeconfig: string;
+  token: string;
+  client: string;
+  lock: string;
+  lockHolder: string;
+  children: string;
+}
+
+interface Place {
+  environment: Environment;
+  platform: NodeJS.Platform;
+  /** Numeric user id; undefined where there is none. */
+  uid: number | undefined;
+}
+
+/** The folder that `--data` names, else ARGUS_DATA, else the platform's place for a user's or the system's state. */
+export function dataFolder(named: string | undefined, place: Place): DataFolder {
+  const root = resolve(named ?? place.environment.ARGUS_DATA ?? defaultRoot(place));
+  const at = (...parts: string[]) => join(root, ...parts);
+  return {
+    root,
+    bin: at("bin"),
+    logs: at("logs"),
+    program: at("program"),
+    cluster: at("cluster"),
+    state: at("state"),
+    adminKubeconfig: at("kubeconfig"),
+    controllerKubeconfig: at("private", "controller.kubeconfig"),
+    gatewayKubeconfig: at("private", "gateway.kubeconfig"),
+    token: at("private", "token"),
+    client: at("client.json"),
+    lock: at("up.lock"),
+    lockHolder: at("up.json"),
+    children: at("children.json"),
+  };
+}
+
+/** This process's data folder. */
+export function ownDataFolder(named: string | undefined, environment: Environment): DataFolder {
+  return dataFolder(named, { environment, platform: process.platform, uid: process.getuid?.() });
+}
+
+function defaultRoot({ environment, platform, uid }: Place): string {
+  const home = environment.HOME ?? homedir();
+  if (platform === "darwin") return join(home, "Library", "Application Support", "argus");
+  // Root gives each session its own user id, and those cannot look into root's home.
+  if (uid === 0) return "/var/lib/argus";
+  return join(environment.XDG_DATA_HOME ?? join(home, ".local", "share"), "argus");
+}
