@@ -1,0 +1,79 @@
+import { mkdir, open, readFile, rename } from "node:fs/promises";
+import { dirname } from "node:path";
+import { ArgusError, isErrno } from "#lib/errors.ts";
+import type { ProcessRecord } from "#lib/process-record.ts";
+
+/** A started container: enough to find its processes after a crash of everything. */
+export interface RunRecord extends ProcessRecord {
+  podUid: string;
+  container: string;
+}
+
+/** The runs that are under way, in a file that is on disk before a program begins. */
+export class RunRecords {
+  readonly #file: string;
+  readonly #runs = new Map<string, RunRecord>();
+  #writing: Promise<void> = Promise.resolve();
+
+  private constructor(file: string, runs: readonly RunRecord[]) {
+    this.#file = file;
+    for (const run of runs) this.#runs.set(key(run), run);
+  }
+
+  /** Throws Internal when the file cannot be understood: starting anyway could start things twice. */
+  static async open(file: string): Promise<RunRecords> {
+    await mkdir(dirname(file), { recursive: true });
+    const text = await readFile(file, "utf8").catch((error: unknown) => {
+      if (isErrno(error, "ENOENT")) return "[]";
+      throw error;
+    });
+    try {
+      return new RunRecords(file, JSON.parse(text) as RunRecord[]);
+    } catch (cause) {
+      const message = `cannot read ${file}: end the processes of the last run by hand and remove it`;
+      throw new ArgusError("Internal", message, { file }, { cause });
+    }
+  }
+
+  list(): RunRecord[] {
+    return [...this.#runs.values()];
+  }
+
+  /** Resolves once the record is durable. */
+  async add(run: RunRecord): Promise<void> {
+    this.#runs.set(key(run), run);
+    await this.#write();
+  }
+
+  async remove(run: Pick<RunRecord, "podUid" | "container">): Promise<void> {
+    if (this.#runs.delete(key(run))) await this.#write();
+  }
+
+  /** One write at a time; each writes what holds when its turn comes. */
+  #write(): Promise<void> {
+    const next = this.#writing.then(() => writeDurably(this.#file, JSON.stringify(this.list())));
+    this.#writing = next.catch(() => undefined);
+    return next;
+  }
+}
+
+const key = ({ podUid, container }: Pick<RunRecord, "podUid" | "container">) =>
+  `${podUid}/${container}`;
+
+async function writeDurably(file: string, text: string): Promise<void> {
+  const temporary = `${file}.new`;
+  const handle = await open(temporary, "w", 0o600);
+  try {
+    await handle.writeFile(text);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  await rename(temporary, file);
+  const folder = await open(dirname(file), "r");
+  try {
+    await folder.sync(); // the rename is durable only with its folder
+  } finally {
+    await folder.close();
+  }
+}
