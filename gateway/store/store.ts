@@ -1,0 +1,30 @@
+/** One document, as JSON. */
+export interface StoredDocument {
+  /** 1 = its first commit. */
+  version: number;
+  body: unknown;
+}
+
+/**
+ * Where the durable state lives: documents by uid, changed by compare-and-swap. What `commit` resolved survives a
+ * crash of process and machine.
+ */
+export interface Store {
+  /** Undefined = never written. Throws `Internal` for a document that cannot be read; it is never taken for an empty one. */
+  read(uid: string): Promise<StoredDocument | undefined>;
+  /**
+   * Replaces version `expected` (0 = there is none) and resolves to the new version. Throws `Conflict` when somebody
+   * else was faster, `TooLarge` over {@link MAX_DOCUMENT_BYTES}, `Unavailable` when the disk is full.
+   */
+  commit(uid: string, expected: number, body: unknown): Promise<number>;
+  /** All documents' uids and versions, readable or not. */
+  list(): Promise<{ uid: string; version: number }[]>;
+  /** Throws `Conflict` when the version differs; a document that is not there counts as removed. */
+  remove(uid: string, expected: number): Promise<void>;
+  /** Ends after what was asked before. */
+  close(): Promise<void>;
+  /** Rejects when the store can no longer promise anything: the process has to end. Never resolves otherwise than by close. */
+  readonly failed: Promise<void>;
+}
+
+export const MAX_DOCUMENT_BYTES = 2 * 1024 * 1024;

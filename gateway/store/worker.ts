@@ -1,0 +1,132 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { parentPort, threadId, workerData } from "node:worker_threads";
+import { ArgusError, errorMessage } from "#lib/errors.ts";
+import { DocumentTable } from "./database.ts";
+import type { StoreReply, StoreRequest } from "./protocol.ts";
+
+/** The store's thread: a sync blocks here and nowhere else. Commits that arrive during one share the next. */
+const BUSY = 5;
+const LOCKED = 6;
+const FULL = 13;
+const RETRY_MS = 250;
+
+const folder = String((workerData as { folder: string }).folder);
+const holderFile = join(folder, "holder.json");
+const port = parentPort;
+let waiting: StoreRequest[] = [];
+let table: DocumentTable | undefined;
+let lastHolder = "";
+
+const reply = (message: StoreReply) => port?.postMessage(message);
+
+function sqliteCode(error: unknown): number | undefined {
+  const code = error instanceof Error && "errcode" in error ? Number(error.errcode) : undefined;
+  return code === undefined ? undefined : code & 255;
+}
+
+function open(): void {
+  try {
+    table = new DocumentTable(join(folder, "state.db"));
+  } catch (error) {
+    const code = sqliteCode(error);
+    if (code !== BUSY && code !== LOCKED) return fatal(error);
+    tellHolder();
+    setTimeout(open, RETRY_MS);
+    return;
+  }
+  const holder = { pid: process.pid, host: hostname(), since: new Date().toISOString() };
+  writeFileSync(holderFile, JSON.stringify(holder));
+  reply({ event: "open" });
+  work();
+}
+
+function tellHolder(): void {
+  const holder = readHolder();
+  if (holder === lastHolder) return;
+  lastHolder = holder;
+  reply({ event: "held", holder });
+}
+
+function readHolder(): string {
+  try {
+    const { pid, host, since } = JSON.parse(readFileSync(holderFile, "utf8")) as Record<
+      string,
+      unknown
+    >;
+    return `process ${String(pid)} on ${String(host)}, since ${String(since)}`;
+  } catch {
+    return "a process that has not written its name";
+  }
+}
+
+function fatal(error: unknown): void {
+  reply({ event: "fatal", message: errorMessage(error) });
+  port?.close();
+}
+
+/** Everything that waits, in one transaction: one sync serves it all. Answers leave only after it. */
+function work(): void {
+  if (!table || waiting.length === 0) return;
+  const batch = waiting;
+  waiting = [];
+  const replies: StoreReply[] = [];
+  try {
+    const open = table;
+    open.transaction(() => {
+      for (const request of batch) replies.push(answer(open, request));
+    });
+  } catch (error) {
+    if (sqliteCode(error) !== FULL) return fatal(error);
+    const full = new ArgusError(
+      "Unavailable",
+      "The disk of the state store is full: free some space.",
+    );
+    for (const { id } of batch) reply({ id, error: plain(full) });
+    return;
+  }
+  for (const each of replies) reply(each);
+  if (batch.some(({ op }) => op === "close")) close();
+}
+
+function answer(open: DocumentTable, request: StoreRequest): StoreReply {
+  try {
+    return { id: request.id, value: run(open, request) };
+  } catch (error) {
+    // Only our own refusals belong to one request; a failing database ends the batch.
+    if (!(error instanceof ArgusError)) throw error;
+    return { id: request.id, error: plain(error) };
+  }
+}
+
+function run(open: DocumentTable, request: StoreRequest): unknown {
+  switch (request.op) {
+    case "read":
+      return open.read(request.uid);
+    case "commit":
+      return open.commit(request.uid, request.expected, request.body);
+    case "list":
+      return open.list();
+    case "remove":
+      return open.remove(request.uid, request.expected);
+    case "close":
+      return undefined;
+  }
+}
+
+function plain({ code, message, facts }: ArgusError) {
+  return { code, message, facts: { ...facts } };
+}
+
+function close(): void {
+  table?.close();
+  port?.close();
+}
+
+port?.on("message", (request: StoreRequest) => {
+  waiting.push(request);
+  if (!table && request.op === "close") process.exit(0);
+  if (waiting.length === 1) setImmediate(work);
+});
+if (threadId > 0) open();

@@ -1,0 +1,28 @@
+import { z } from "zod";
+
+/** An Ed25519 key pair of the gateway. Times are milliseconds since the epoch. */
+export const GatewayKey = z.object({
+  /** Key id: the `kid` of its tokens and its file name in the pods. */
+  id: z.string().regex(/^[a-z0-9-]{1,63}$/),
+  /** SPKI PEM. */
+  publicKey: z.string(),
+  /** PKCS #8 PEM. */
+  privateKey: z.string(),
+  createdAt: z.int(),
+  /** When the pods' ConfigMap first held it; null = not yet. */
+  publishedAt: z.int().nullable(),
+  /** When a newer key took over signing; null = it may still sign. */
+  retiredAt: z.int().nullable(),
+  /** Latest expiry of a client token signed with it: until then it must verify. */
+  neededUntil: z.int(),
+});
+export type GatewayKey = z.infer<typeof GatewayKey>;
+
+/** The gateway document: state that belongs to no single session. */
+export const GatewayDocument = z.object({
+  schemaVersion: z.literal(1),
+  /** Counts the gateway's starts; bridges serve only the highest they have seen. */
+  epoch: z.int().min(0),
+  keys: z.array(GatewayKey).max(16),
+});
+export type GatewayDocument = z.infer<typeof GatewayDocument>;
