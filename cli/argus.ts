@@ -37,9 +37,7 @@ program
   .option("--token <token>", "token (default: the local one, or ARGUS_TOKEN)")
   .option(...dataOption)
   .action((session, options) =>
-    runCommand(async () =>
-      (await import("./chat.ts")).chat({ ...options, session, environment }),
-    ),
+    runCommand(async () => (await import("./chat.ts")).chat({ ...options, session, environment })),
   );
 
 const sessions = program.command("sessions").description("list, create, delete, restart sessions");
@@ -83,7 +81,9 @@ program
   .option("--force", "take over fields that somebody else set")
   .option(...dataOption)
   .action((options) =>
-    runCommand(async () => (await import("./commands/apply.ts")).apply({ ...options, environment })),
+    runCommand(async () =>
+      (await import("./commands/apply.ts")).apply({ ...options, environment }),
+    ),
   );
 
 program
@@ -102,7 +102,9 @@ program
   .description("print the local gateway's token")
   .option(...dataOption)
   .action((options) =>
-    runCommand(async () => (await import("./commands/token.ts")).token({ ...options, environment })),
+    runCommand(async () =>
+      (await import("./commands/token.ts")).token({ ...options, environment }),
+    ),
   );
 
 program

@@ -1,8 +1,8 @@
 import { createKubeClient } from "#cluster/client.ts";
 import { startController } from "#controller/controller.ts";
 import { createLogger } from "#lib/logger.ts";
-import type { Environment } from "../config.ts";
 import { controllerOptions, controllerSettings } from "../config/controller.ts";
+import type { Environment } from "../config.ts";
 import { runUntilSignalled } from "../lifetime.ts";
 
 export function controller(environment: Environment): Promise<number> {

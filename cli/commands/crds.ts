@@ -1,5 +1,5 @@
-import { customResourceDefinitions } from "#crds/kinds.ts";
 import { stringify } from "yaml";
+import { customResourceDefinitions } from "#crds/kinds.ts";
 import { EXIT } from "../exit.ts";
 
 /** All CustomResourceDefinitions as one YAML stream. */

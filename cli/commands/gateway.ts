@@ -1,8 +1,8 @@
 import { createKubeClient } from "#cluster/client.ts";
 import { startGateway } from "#gateway/gateway.ts";
 import { createLogger } from "#lib/logger.ts";
-import type { Environment } from "../config.ts";
 import { gatewayOptions, gatewaySettings } from "../config/gateway.ts";
+import type { Environment } from "../config.ts";
 import { runUntilSignalled } from "../lifetime.ts";
 
 export function gateway(environment: Environment): Promise<number> {

@@ -13,7 +13,10 @@ const uidRange = z
     const [first = 0, last = 0] = text.split("-").map(Number);
     return { first, last };
   })
-  .refine(({ first, last }) => first > 0 && first <= last, "first must be above 0 and not above last");
+  .refine(
+    ({ first, last }) => first > 0 && first <= last,
+    "first must be above 0 and not above last",
+  );
 
 /** Environment of `argus controller`. */
 export const ControllerEnvironment = z.object({

@@ -1,0 +1,52 @@
+import { randomUUID } from "node:crypto";
+import { systemClock } from "#lib/clock.ts";
+import { ArgusError } from "#lib/errors.ts";
+import { runChat } from "./chat/run.ts";
+import { findGateway } from "./client.ts";
+import type { Environment } from "./config.ts";
+
+export interface ChatCommand {
+  session?: string;
+  new?: boolean;
+  thread: string;
+  message?: string;
+  approvals: string;
+  url?: string;
+  token?: string;
+  data?: string;
+  environment: Environment;
+}
+
+const APPROVALS = ["ask", "accept", "decline"] as const;
+
+/** `argus chat`: resolves to the exit code. */
+export async function chat(command: ChatCommand): Promise<number> {
+  const approvals = APPROVALS.find((known) => known === command.approvals);
+  if (!approvals) {
+    throw new ArgusError(
+      "InvalidInput",
+      `--approvals ${command.approvals}: give ask, accept or decline`,
+    );
+  }
+  if (command.thread !== "latest" && command.thread !== "new") {
+    throw new ArgusError("InvalidInput", `--thread ${command.thread}: give latest or new`);
+  }
+  const interactive = command.message === undefined && process.stdin.isTTY && process.stdout.isTTY;
+  return runChat({
+    ...findGateway(command),
+    session: command.new ? "new" : command.session,
+    newThread: command.thread === "new",
+    message: command.message,
+    approvals,
+    interactive,
+    input: process.stdin,
+    output: process.stdout,
+    notes: process.stderr,
+    clock: systemClock,
+    newId: randomUUID,
+    onSignals: (interrupt, leave) => {
+      process.on("SIGINT", interrupt);
+      process.on("SIGTERM", leave);
+    },
+  });
+}

@@ -1,0 +1,152 @@
+import { BRIDGE_NOTIFICATION } from "#protocol/bridge.ts";
+import { at, listAt, numberAt, textAt } from "./fields.ts";
+import { type Chat, request, send, show } from "./state.ts";
+import { settleUnderWay } from "./turns.ts";
+
+const CLIENT = { name: "argus_chat", title: "Argus chat", version: "0.1.0" };
+
+/** The gateway's and the bridge's own notifications; false when `method` is none of them. */
+export function sessionNotification(chat: Chat, method: string, params: unknown): boolean {
+  switch (method) {
+    case "argus/session":
+      chat.session = textAt(params, "id") ?? chat.session;
+      chat.phase = "waiting";
+      reachable(chat, params);
+      return true;
+    case "argus/status":
+      status(chat, params);
+      return true;
+    case BRIDGE_NOTIFICATION.gap:
+      gap(chat, params);
+      return true;
+    case BRIDGE_NOTIFICATION.restarted:
+      restarted(chat, params);
+      return true;
+    case BRIDGE_NOTIFICATION.state:
+      return true;
+    default:
+      return method.startsWith("argus/");
+  }
+}
+
+function status(chat: Chat, params: unknown): void {
+  const state = textAt(params, "state");
+  const message = textAt(params, "message") ?? "";
+  const text = state === "unavailable" ? `not available: ${message}` : message;
+  if (state !== "ready" && text && text !== chat.lastStatus) show(chat, "status", text);
+  chat.lastStatus = state === "ready" ? "" : text;
+  reachable(chat, params);
+}
+
+/** The bridge is there once its boot is known: the handshake follows. */
+function reachable(chat: Chat, params: unknown): void {
+  const boot = textAt(params, "boot");
+  if (at(params, "echo") === true && !chat.echo) {
+    chat.echo = true;
+    show(chat, "status", "this session runs the built-in echo: it repeats what you say, no model");
+  }
+  if (!boot || chat.phase !== "waiting") return;
+  if (chat.boot !== undefined && chat.boot !== boot) {
+    show(chat, "status", "the session was started again; what ran then is looked up");
+    chat.unsure = true;
+    chat.seq = undefined;
+  }
+  chat.boot = boot;
+  chat.seq ??= numberAt(params, "seq") ?? 0;
+  chat.phase = "opening";
+  request(chat, { kind: "initialize" }, "initialize", { clientInfo: CLIENT, capabilities: {} });
+}
+
+function gap(chat: Chat, params: unknown): void {
+  const from = numberAt(params, "from");
+  const to = numberAt(params, "to");
+  show(
+    chat,
+    "status",
+    `notifications ${from}–${to} are no longer kept: parts of the output may be missing here`,
+  );
+  chat.unsure = true;
+  if (chat.phase === "ready") ready(chat);
+}
+
+/** The app-server is new: turns that ran are over, open requests were failed by the bridge. */
+function restarted(chat: Chat, params: unknown): void {
+  const reason = textAt(params, "reason");
+  show(chat, "status", `the agent was started again${reason ? `: ${reason}` : ""}`);
+  chat.outbox.forgetTurn();
+  if (chat.phase === "ready") settleUnderWay(chat);
+}
+
+/** initialize was answered: now the thread. */
+export function initialized(chat: Chat): void {
+  send(chat, { method: "initialized" });
+  if (chat.threadId && !chat.unsure) return ready(chat);
+  if (chat.threadId) return resumeThread(chat, chat.threadId);
+  if (chat.wantNewThread) return startThread(chat);
+  request(chat, { kind: "list" }, "thread/list", { limit: 1, sortKey: "updated_at" });
+}
+
+/** Policy and folder are the session's own: the bridge fills them in. */
+export function startThread(chat: Chat): void {
+  chat.phase = "opening";
+  request(chat, { kind: "start" }, "thread/start", {});
+}
+
+function resumeThread(chat: Chat, threadId: string): void {
+  chat.phase = "opening";
+  request(chat, { kind: "resume" }, "thread/resume", { threadId, excludeTurns: true });
+}
+
+export function listed(chat: Chat, result: unknown): void {
+  const threadId = textAt(listAt(result, "data")[0], "id");
+  if (threadId) resumeThread(chat, threadId);
+  else startThread(chat);
+}
+
+/** thread/start or thread/resume was answered. */
+export function threadOpened(chat: Chat, result: unknown, isNew: boolean): void {
+  const threadId = textAt(result, "thread", "id");
+  if (!threadId) return show(chat, "error", "the agent did not name the thread that it opened");
+  const continues = chat.threadId === threadId;
+  chat.threadId = threadId;
+  chat.wantNewThread = false;
+  if (!continues) show(chat, "status", openedText(chat, result, isNew));
+  ready(chat);
+}
+
+function openedText(chat: Chat, result: unknown, isNew: boolean): string {
+  const title = textAt(result, "thread", "name") ?? textAt(result, "thread", "preview");
+  const what = isNew ? "new thread" : `thread continued${title ? `: ${title}` : ""}`;
+  return `session ${chat.session}, ${what}. /help lists the commands`;
+}
+
+export function ready(chat: Chat): void {
+  chat.phase = "ready";
+  chat.paused = false;
+  if (chat.unsure && !chat.outbox.turn?.own) chat.outbox.forgetTurn();
+  settleUnderWay(chat);
+  chat.unsure = false;
+}
+
+/** The thread could not be opened: one that never had a turn is made anew. */
+export function openFailed(chat: Chat, message: string, wasResume: boolean): void {
+  if (wasResume) {
+    show(chat, "status", `the last thread cannot be continued (${message}); starting a new one`);
+    chat.threadId = undefined;
+    return startThread(chat);
+  }
+  show(chat, "error", `no thread could be opened: ${message}`);
+  chat.paused = true;
+  chat.effects.push({ type: "retryLater" });
+}
+
+/** What is shown for /threads. */
+export function showThreads(chat: Chat, result: unknown): void {
+  const threads = listAt(result, "data");
+  if (threads.length === 0) show(chat, "status", "no threads yet");
+  for (const thread of threads) {
+    const id = textAt(thread, "id") ?? "?";
+    const title = textAt(thread, "name") ?? textAt(thread, "preview") ?? "";
+    show(chat, "status", `${id === chat.threadId ? "*" : " "} ${id}  ${title}`);
+  }
+}

@@ -1,0 +1,161 @@
+import { RPC_ERROR } from "#protocol/envelope.ts";
+import { listAt, numberAt, textAt } from "./fields.ts";
+import type { Message } from "./outbox.ts";
+import type { TurnEnd } from "./shown.ts";
+import { type Chat, request, show } from "./state.ts";
+
+/** A message that the session itself (not its agent) failed this often is given up. */
+const MAX_FAILURES = 5;
+
+const input = (text: string) => [{ type: "text", text, text_elements: [] }];
+
+/** Sends the next message when nothing of the thread runs. */
+export function pump(chat: Chat): void {
+  if (chat.phase !== "ready" || chat.paused) return;
+  const message = chat.outbox.take();
+  if (message) startTurn(chat, message);
+}
+
+function startTurn(chat: Chat, message: Message): void {
+  request(chat, { kind: "turn" }, "turn/start", {
+    threadId: chat.threadId,
+    clientUserMessageId: message.inputId,
+    input: input(message.text),
+  });
+}
+
+export function say(chat: Chat, text: string): void {
+  const inputId = chat.options.newId();
+  const turn = chat.outbox.turn;
+  if (chat.options.steer && turn?.own && chat.phase === "ready") {
+    return steer(chat, { inputId, text, turnId: turn.id });
+  }
+  if (!chat.outbox.add({ inputId, text, failures: 0 })) {
+    return show(chat, "error", "too many messages wait already; this one was not taken");
+  }
+  if (turn && !turn.own)
+    show(chat, "status", "another client's turn runs; your message waits for its end");
+  else if (chat.phase !== "ready") show(chat, "status", "your message waits for the session");
+}
+
+function steer(
+  chat: Chat,
+  { inputId, text, turnId }: { inputId: string; text: string; turnId: string },
+): void {
+  chat.outbox.remember(inputId);
+  request(chat, { kind: "steer", inputId, text }, "turn/steer", {
+    threadId: chat.threadId,
+    expectedTurnId: turnId,
+    clientUserMessageId: inputId,
+    input: input(text),
+  });
+}
+
+/** The turn ended before the text reached it: it becomes the next message. */
+export function steerFailed(chat: Chat, inputId: string, text: string): void {
+  if (!chat.outbox.add({ inputId, text, failures: 0 })) {
+    show(chat, "error", "too many messages wait already; the last one was not taken");
+  }
+}
+
+export function interrupt(chat: Chat): void {
+  const turn = chat.outbox.turn;
+  if (!turn?.own || chat.phase !== "ready") {
+    chat.effects.push({ type: "leave" });
+    return;
+  }
+  show(chat, "status", "interrupting the turn; Ctrl-C again leaves");
+  request(chat, { kind: "interrupt" }, "turn/interrupt", {
+    threadId: chat.threadId,
+    turnId: turn.id,
+  });
+}
+
+/** Repeats the message under way with its input id: the ledger answers a known one and starts an unknown one. */
+export function settleUnderWay(chat: Chat): void {
+  const message = chat.outbox.underWay;
+  const asked = [...chat.open.values()].some(({ kind }) => kind === "turn");
+  if (message && !asked && (chat.unsure || !chat.outbox.turn)) startTurn(chat, message);
+}
+
+/** turn/start was answered. */
+export function turnAccepted(chat: Chat, result: unknown): void {
+  const id = textAt(result, "turn", "id");
+  if (!id) return settle(chat, "unknown", "the agent took the message without naming a turn");
+  const status = textAt(result, "turn", "status");
+  const seen = chat.outbox.endOf(id);
+  if (seen) return settle(chat, seen);
+  if (status !== undefined && status !== "inProgress") {
+    // It ended while nobody listened: its text is in the history only.
+    request(chat, { kind: "read", turnId: id }, "thread/read", {
+      threadId: chat.threadId,
+      includeTurns: true,
+    });
+    return;
+  }
+  chat.outbox.turn = { id, own: true };
+}
+
+export function turnRefused(chat: Chat, error: unknown): void {
+  const message = textAt(error, "message") ?? "refused";
+  const busy = numberAt(error, "code") === RPC_ERROR.busy;
+  const underWay = chat.outbox.underWay;
+  const mayRepeat = busy || numberAt(error, "code") === RPC_ERROR.server;
+  if (!underWay) return;
+  if (!busy) underWay.failures++;
+  if (!mayRepeat || underWay.failures >= MAX_FAILURES) return settle(chat, "failed", message);
+  if (message !== chat.lastStatus) show(chat, "status", `your message waits: ${message}`);
+  chat.lastStatus = message;
+  chat.outbox.putBack();
+  chat.paused = true;
+  chat.effects.push({ type: "retryLater" });
+}
+
+export function turnStarted(chat: Chat, params: unknown): void {
+  const id = textAt(params, "turn", "id") ?? textAt(params, "turnId");
+  if (!id || chat.outbox.endOf(id)) return;
+  // While our turn/start is open its turn is ours; the answer that follows confirms it.
+  const own =
+    chat.outbox.turn?.id === id ? chat.outbox.turn.own : chat.outbox.underWay !== undefined;
+  chat.outbox.turn = { id, own };
+}
+
+export function turnCompleted(chat: Chat, params: unknown): void {
+  const id = textAt(params, "turn", "id") ?? "";
+  const end = endOf(textAt(params, "turn", "status"));
+  const own = chat.outbox.turn?.id === id && chat.outbox.turn.own;
+  const answered = ![...chat.open.values()].some(({ kind }) => kind === "turn");
+  chat.outbox.turnEnded(id, end);
+  chat.paused = false;
+  // Not yet answered = the answer that follows finds the recorded end.
+  if (own && answered) settle(chat, end, textAt(params, "turn", "error", "message"));
+  else if (end === "interrupted") show(chat, "status", "the turn was interrupted");
+}
+
+/** The history was read for a turn whose end was not seen. */
+export function turnRead(chat: Chat, turnId: string, result: unknown): void {
+  const turn = listAt(result, "thread", "turns").find((each) => textAt(each, "id") === turnId);
+  const texts = listAt(turn, "items")
+    .filter((item) => textAt(item, "type") === "agentMessage")
+    .map((item) => textAt(item, "text") ?? "");
+  const last = texts.at(-1);
+  if (last) show(chat, "agent", `${last}\n`);
+  settle(chat, endOf(textAt(turn, "status")), textAt(turn, "error", "message"));
+}
+
+/** The message under way came to its end. */
+export function settle(chat: Chat, end: TurnEnd, reason?: string): void {
+  chat.outbox.underWay = undefined;
+  if (chat.outbox.turn?.own) chat.outbox.forgetTurn();
+  chat.lastStatus = "";
+  if (end === "interrupted") show(chat, "status", "interrupted");
+  if (end === "failed") show(chat, "error", `the turn failed: ${reason ?? "no reason given"}`);
+  if (end === "unknown") show(chat, "error", reason ?? "how the turn ended is not known");
+  chat.effects.push({ type: "settled", end });
+}
+
+function endOf(status: string | undefined): TurnEnd {
+  return status === "completed" || status === "interrupted" || status === "failed"
+    ? status
+    : "unknown";
+}
