@@ -62,8 +62,9 @@ export class LogStore implements LogSource {
         const seen = file?.version;
         const more = await reader.next();
         if (more.length > 0) yield more;
+        else if (file && file.version !== seen) continue;
         else if (!file || file.ended) return;
-        else if (file.version === seen) await file.changed.wait(FOLLOW_CHECK_MS, signal);
+        else await file.changed.wait(FOLLOW_CHECK_MS, signal);
       }
     } finally {
       await reader.close();

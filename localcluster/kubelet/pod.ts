@@ -35,6 +35,7 @@ export interface Container {
   readinessProbe?: Probe;
   livenessProbe?: Probe;
   terminationMessagePath?: string;
+  terminationMessagePolicy?: "File" | "FallbackToLogsOnError";
 }
 
 export interface Resources {
