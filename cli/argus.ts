@@ -72,6 +72,17 @@ sessions
   .action((name, options) =>
     runCommand(async () => (await sessionCommands()).restart({ ...options, name, environment })),
   );
+sessions
+  .command("runtime")
+  .description("switch a session between codex and echo")
+  .argument("<name>")
+  .argument("<runtime>", "codex or echo")
+  .option(...dataOption)
+  .action((name, runtime, options) =>
+    runCommand(async () =>
+      (await sessionCommands()).runtime({ ...options, name, runtime, environment }),
+    ),
+  );
 
 program
   .command("apply")

@@ -38,3 +38,15 @@ export async function runUntilSignalled(
   }
   return EXIT.ok;
 }
+
+/** Ends with the process, once what it used is closed too. */
+export async function closeAfter(
+  running: Running,
+  used: { close(): Promise<void> },
+): Promise<void> {
+  try {
+    await running.closed;
+  } finally {
+    await used.close();
+  }
+}

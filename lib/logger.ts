@@ -4,8 +4,13 @@ export type { Logger } from "pino";
 
 const SECRET_FIELDS = ["token", "authorization", "secret", "key", "password", "apiKey"];
 
-/** One JSON line per event on stderr (stdout belongs to the person): constant message, variable fields. */
-export function createLogger(process: string, level = "info"): Logger {
+/** Takes whole lines. */
+export interface LogSink {
+  write(line: string): void;
+}
+
+/** One JSON line per event, on stderr unless told (stdout belongs to the person): constant message, variable fields. */
+export function createLogger(process: string, level = "info", sink?: LogSink): Logger {
   return pino(
     {
       level,
@@ -16,7 +21,7 @@ export function createLogger(process: string, level = "info"): Logger {
         censor: "[redacted]",
       },
     },
-    pino.destination({ fd: 2, sync: true }),
+    sink ?? pino.destination({ fd: 2, sync: true }),
   );
 }
 

@@ -3,7 +3,7 @@ import { startController } from "#controller/controller.ts";
 import { createLogger } from "#lib/logger.ts";
 import { controllerOptions, controllerSettings } from "../config/controller.ts";
 import type { Environment } from "../config.ts";
-import { runUntilSignalled } from "../lifetime.ts";
+import { closeAfter, runUntilSignalled } from "../lifetime.ts";
 
 export function controller(environment: Environment): Promise<number> {
   const set = controllerSettings(environment);
@@ -11,6 +11,6 @@ export function controller(environment: Environment): Promise<number> {
   return runUntilSignalled(async (signal) => {
     const kube = await createKubeClient({ kubeconfig: set.KUBECONFIG, logger });
     const running = await startController(controllerOptions(set, { kube, logger }), signal);
-    return { closed: running.closed.finally(() => kube.close()) };
+    return { closed: closeAfter(running, kube) };
   });
 }

@@ -3,7 +3,7 @@ import { startGateway } from "#gateway/gateway.ts";
 import { createLogger } from "#lib/logger.ts";
 import { gatewayOptions, gatewaySettings } from "../config/gateway.ts";
 import type { Environment } from "../config.ts";
-import { runUntilSignalled } from "../lifetime.ts";
+import { closeAfter, runUntilSignalled } from "../lifetime.ts";
 
 export function gateway(environment: Environment): Promise<number> {
   const set = gatewaySettings(environment);
@@ -11,6 +11,6 @@ export function gateway(environment: Environment): Promise<number> {
   return runUntilSignalled(async (signal) => {
     const kube = await createKubeClient({ kubeconfig: set.KUBECONFIG, logger });
     const running = await startGateway(gatewayOptions(set, { kube, logger }), signal);
-    return { closed: running.closed.finally(() => kube.close()) };
+    return { closed: closeAfter(running, kube) };
   });
 }

@@ -1,0 +1,39 @@
+import { systemClock } from "#lib/clock.ts";
+import { upSettings } from "./config/up.ts";
+import type { Environment } from "./config.ts";
+import { ownDataFolder } from "./data-folder.ts";
+import { EXIT } from "./exit.ts";
+import { untilSignalled } from "./lifetime.ts";
+import { shellWord } from "./up/banner.ts";
+import { runInstallation } from "./up/installation.ts";
+import { portOption } from "./up/ports.ts";
+
+export interface UpCommand {
+  data?: string;
+  port: string;
+  apiPort: string;
+  environment: Environment;
+}
+
+/** `argus up`: runs until it is stopped. */
+export async function up(command: UpCommand): Promise<number> {
+  const { environment } = command;
+  const say = (line: string) => void process.stdout.write(`${line}\n`);
+  const signal = untilSignalled((name) => say(`\n${name}: stopping (again = at once)`));
+  await runInstallation(
+    {
+      settings: upSettings(environment),
+      environment,
+      folder: ownDataFolder(command.data, environment),
+      dataFlag: command.data ? ` --data ${shellWord(command.data)}` : "",
+      program: "./argus",
+      port: portOption("--port", command.port),
+      apiPort: portOption("--api-port", command.apiPort),
+      ownUsers: process.platform === "linux" && process.getuid?.() === 0,
+      clock: systemClock,
+      say,
+    },
+    signal,
+  );
+  return EXIT.ok;
+}
