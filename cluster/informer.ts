@@ -33,12 +33,14 @@ export function startInformer<T extends KubeObject>(
     synced: (waiting) => cache.synced(waiting),
     onChange: (handler) => cache.onChange(handler),
     silenceMs: () => cache.silenceMs(),
+    version: () => cache.version,
     closed,
   };
 }
 
 class Cache<T extends KubeObject> implements ReflectorSink<T> {
   readonly objects = new Map<string, T>();
+  version: string | undefined;
   readonly #handlers = new Set<ChangeHandler<T>>();
   readonly #transform: (object: T) => T;
   readonly #logger: Logger;
@@ -91,7 +93,8 @@ class Cache<T extends KubeObject> implements ReflectorSink<T> {
     this.#tell(key, old, "deleted");
   }
 
-  alive(): void {
+  alive(version: string | undefined): void {
+    this.version = version;
     this.#aliveAtMs = this.#clock.now();
   }
 

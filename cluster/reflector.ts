@@ -27,8 +27,8 @@ export interface ReflectorSink<T> {
   replace(objects: T[]): void;
   upsert(object: T): void;
   remove(object: T): void;
-  /** The API server gave a sign of life and nothing was missed until now. */
-  alive(): void;
+  /** The API server gave a sign of life: the sink equals the collection at this resourceVersion. */
+  alive(version: string | undefined): void;
 }
 
 const SILENCE_LIMIT_MS = 90_000;
@@ -124,7 +124,7 @@ class Reflector<T extends KubeObject> {
     try {
       const answer = await this.#request(signal);
       if (answer.status >= 300) throw await failureOf(this.#label(), answer);
-      if (this.#version !== undefined) this.#sink.alive();
+      if (this.#version !== undefined) this.#sink.alive(this.#version);
       await this.#consume(alarm.listen(answer.body));
     } catch (error) {
       throw abort.signal.aborted ? abort.signal.reason : error;
@@ -180,7 +180,7 @@ class Reflector<T extends KubeObject> {
   #progress(version: string | undefined): void {
     this.#version = version;
     this.#failures = 0;
-    this.#sink.alive();
+    this.#sink.alive(version);
   }
 
   /** Decides where to go on after a failure, then waits: the back-off or what the server asked for. */

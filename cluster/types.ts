@@ -99,6 +99,8 @@ export interface Informer<T extends KubeObject> {
   onChange(
     handler: (key: string, object: T, change: "added" | "updated" | "deleted") => void,
   ): () => void;
-  /** Milliseconds since the last event, bookmark or list; for readiness. */
+  /** Milliseconds since the last event, bookmark, list or accepted watch; for readiness. */
   silenceMs(): number;
+  /** The resourceVersion that the cache stands at; undefined before the first list. */
+  version(): string | undefined;
 }

@@ -16,6 +16,8 @@ export interface WorkQueueOptions {
 const MAX_KEYS = 100_000;
 const BACKOFF = { baseMs: 5, maxMs: 1_000_000 };
 const BUCKET = { perSecond: 10, burst: 100 };
+/** A delayed key that finds the queue full waits once more. */
+const FULL_RETRY_MS = 1000;
 /** Every so many keys one of low priority goes first, so that none waits for ever. */
 const LOW_TURN = 16;
 
@@ -81,7 +83,8 @@ export class WorkQueue {
     this.#clock.sleep(delayMs, cancel.signal).then(
       () => {
         this.#delayed.delete(key);
-        this.add(key);
+        if (this.depth < this.#maxKeys) this.add(key);
+        else this.addAfter(key, FULL_RETRY_MS);
       },
       () => undefined,
     );

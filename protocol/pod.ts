@@ -27,6 +27,10 @@ export const GATEWAY_AUDIENCE = "argus-gateway";
 /** Labels and annotations that Argus sets on its children. */
 export const LABEL = {
   session: "argus.dev/session",
+  /** UID of the ArgusSession: selects its children, also after the session is gone. */
+  sessionUid: "argus.dev/session-uid",
+  /** Annotation: the session's name, which a label value may be too short for. */
+  sessionName: "argus.dev/session-name",
   component: "argus.dev/component",
   specHash: "argus.dev/spec-hash",
 } as const;

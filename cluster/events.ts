@@ -1,0 +1,126 @@
+import { createHash } from "node:crypto";
+import { type Clock, systemClock } from "#lib/clock.ts";
+import { errorMessage } from "#lib/errors.ts";
+import type { Logger } from "#lib/logger.ts";
+import { events } from "./resources.ts";
+import type { KubeClient, KubeObject } from "./types.ts";
+
+export interface EventRecorderOptions {
+  kube: KubeClient;
+  /** Who reports, for example `argus-controller`. */
+  component: string;
+  logger: Logger;
+  clock?: Clock;
+}
+
+interface Series {
+  count: number;
+  firstMs: number;
+  /** Writes that this object may still cause; grows by one per refill. */
+  tokens: number;
+  refilledMs: number;
+}
+
+/** Objects and events that are remembered; the oldest is forgotten. */
+const MAX_SERIES = 1000;
+const SERIES_MS = 10 * 60_000;
+const BURST = 25;
+const REFILL_MS = 5 * 60_000;
+const MAX_MESSAGE_LENGTH = 1024;
+
+/**
+ * Tells people what happened to an object, as `kubectl describe` shows it. Repeats within 10 min raise the count of one event;
+ * an object causes at most 25 writes at once and one per 5 min after them. Never throws: an event is a hint, not a fact.
+ */
+export class EventRecorder {
+  readonly #options: EventRecorderOptions;
+  readonly #clock: Clock;
+  readonly #series = new Map<string, Series>();
+
+  constructor(options: EventRecorderOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+  }
+
+  async record(
+    object: KubeObject,
+    {
+      type = "Normal",
+      reason,
+      message,
+    }: { type?: "Normal" | "Warning"; reason: string; message: string },
+  ): Promise<void> {
+    const text = message.slice(0, MAX_MESSAGE_LENGTH);
+    const uid = object.metadata.uid ?? "";
+    const key = createHash("sha256").update(`${uid}/${reason}/${text}`).digest("hex").slice(0, 16);
+    const seen = this.#count(key);
+    if (!this.#allowed(uid)) return;
+    try {
+      await this.#write(object, { key, type, reason, message: text, seen });
+    } catch (error) {
+      this.#options.logger.debug({ reason, error: errorMessage(error) }, "event not recorded");
+    }
+  }
+
+  async #write(
+    object: KubeObject,
+    event: { key: string; type: string; reason: string; message: string; seen: Series },
+  ): Promise<void> {
+    const { name, namespace = "default", uid } = object.metadata;
+    const { component, kube } = this.#options;
+    const { apiVersion, kind } = object;
+    const first = new Date(event.seen.firstMs).toISOString().replace(/\.\d+Z$/, "Z");
+    await kube.apply(
+      events,
+      {
+        apiVersion: "v1",
+        kind: "Event",
+        metadata: { name: `${name}.${event.key}.${event.seen.firstMs.toString(36)}`, namespace },
+        involvedObject: { apiVersion, kind, name, namespace, uid },
+        type: event.type,
+        reason: event.reason,
+        message: event.message,
+        source: { component },
+        reportingComponent: component,
+        count: event.seen.count,
+        firstTimestamp: first,
+        lastTimestamp: new Date(this.#clock.now()).toISOString().replace(/\.\d+Z$/, "Z"),
+      } as KubeObject,
+      { fieldManager: component, force: true },
+    );
+  }
+
+  #count(key: string): Series {
+    const nowMs = this.#clock.now();
+    const old = this.#series.get(key);
+    const fresh = old !== undefined && nowMs - old.firstMs < SERIES_MS;
+    const next = fresh
+      ? { ...old, count: old.count + 1 }
+      : { count: 1, firstMs: nowMs, tokens: 0, refilledMs: nowMs };
+    return this.#remember(key, next);
+  }
+
+  #allowed(uid: string): boolean {
+    const nowMs = this.#clock.now();
+    const old = this.#series.get(uid) ?? {
+      count: 0,
+      firstMs: nowMs,
+      tokens: BURST,
+      refilledMs: nowMs,
+    };
+    const refills = Math.floor((nowMs - old.refilledMs) / REFILL_MS);
+    const tokens = Math.min(BURST, old.tokens + refills);
+    const refilledMs = old.refilledMs + refills * REFILL_MS;
+    this.#remember(uid, { ...old, tokens: Math.max(0, tokens - 1), refilledMs });
+    return tokens > 0;
+  }
+
+  /** Moves the entry to the young end; the oldest falls out at the bound. */
+  #remember(key: string, series: Series): Series {
+    this.#series.delete(key);
+    this.#series.set(key, series);
+    const [oldest] = this.#series.keys();
+    if (this.#series.size > MAX_SERIES && oldest !== undefined) this.#series.delete(oldest);
+    return series;
+  }
+}

@@ -1,0 +1,10 @@
+/**
+ * Whether resourceVersion `seen` is at least `wanted`. Versions of one collection are comparable integers;
+ * anything else is comparable by equality alone.
+ */
+export function isAtLeast(seen: string | undefined, wanted: string): boolean {
+  if (seen === undefined) return false;
+  if (seen === wanted) return true;
+  if (!/^\d+$/.test(seen) || !/^\d+$/.test(wanted)) return false;
+  return seen.length === wanted.length ? seen > wanted : seen.length > wanted.length;
+}
