@@ -79,7 +79,7 @@ export async function remove(
 export async function restart(command: SessionsCommand & { name: string }): Promise<number> {
   const { name } = command;
   const ended = await withCluster(command, async (kube) => {
-    await existing(name, await kube.get<ArgusSession>(refOf(name)));
+    existing(name, await kube.get<ArgusSession>(refOf(name)));
     const labelSelector = `${LABEL.session}=${name}`;
     const { items } = await kube.list<KubeObject>(pods, { namespace: NAMESPACE, labelSelector });
     for (const { metadata } of items) {
