@@ -1,0 +1,21 @@
+export interface LimitOptions {
+  /** Processes and threads of the uid; 0 = no limit. */
+  pids: number;
+  /** Only where it is proved that the uid's processes are this session's alone (`Pressure.isolation`). */
+  enforce: boolean;
+}
+
+/**
+ * dash and busybox know the limit as `-p`, bash as `-u` (its `-p` is refused); both set soft and hard limit, so the
+ * agent cannot raise it again. A limit that cannot be set ends the start: an agent without it is not started.
+ */
+const SCRIPT = `ulimit -p "$1" 2>/dev/null || ulimit -u "$1" || exit 126; shift; exec "$@"`;
+
+/**
+ * The second level of RLIMIT_NPROC: the command, started so that it and all it starts share `pids` tasks. The container's
+ * entry has set the first level a little higher, so the agent saturates first and the bridge can still start processes.
+ */
+export function limitCommand(command: string[], { pids, enforce }: LimitOptions): string[] {
+  if (!enforce || pids <= 0) return command;
+  return ["/bin/sh", "-c", SCRIPT, "argus-limit", String(pids), ...command];
+}
