@@ -113,6 +113,8 @@ export class ContainerRun {
     await this.#input.context.logs.finish(this.#log);
     const oomKilled = exit.exitCode === 137 && ((await this.#cgroup?.oomKills()) ?? 0) > 0;
     await this.#cgroup?.remove();
+    const { context, podUid, container } = this.#input;
+    context.runs.end({ podUid, container: container.name, pid: this.#held.record.pid });
     const message = await this.#message(exit);
     return {
       ...exit,

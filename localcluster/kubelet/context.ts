@@ -27,5 +27,7 @@ export interface KubeletContext {
   cgroups: Cgroups | undefined;
   /** Runs whose processes a crash cut off, as `<pod uid>/<container>`; they were ended before anything starts. */
   lost: ReadonlySet<string>;
+  /** Whether processes of a user work here, by `uid:gid`; asked once each. */
+  userChecks: Map<string, Promise<boolean>>;
   logger: Logger;
 }

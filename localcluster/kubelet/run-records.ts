@@ -13,6 +13,7 @@ export interface RunRecord extends ProcessRecord {
 export class RunRecords {
   readonly #file: string;
   readonly #runs = new Map<string, RunRecord>();
+  readonly #ended = new Set<RunRecord>();
   #writing: Promise<void> = Promise.resolve();
 
   private constructor(file: string, runs: readonly RunRecord[]) {
@@ -45,8 +46,28 @@ export class RunRecords {
     await this.#write();
   }
 
-  async remove(run: Pick<RunRecord, "podUid" | "container">): Promise<void> {
-    if (this.#runs.delete(key(run))) await this.#write();
+  /** All processes of the run are gone. It stays on record until `forget`, after its end was reported. */
+  end(run: Pick<RunRecord, "podUid" | "container" | "pid">): void {
+    const stored = this.#runs.get(key(run));
+    if (stored?.pid === run.pid) this.#ended.add(stored);
+  }
+
+  ofPod(podUid: string): RunRecord[] {
+    return this.list().filter((run) => run.podUid === podUid);
+  }
+
+  /** The ended runs of a pod. */
+  ended(podUid: string): RunRecord[] {
+    return [...this.#ended].filter((run) => run.podUid === podUid);
+  }
+
+  /** Takes these runs off the record, but not a newer one of the same container. */
+  async forget(runs: readonly RunRecord[]): Promise<void> {
+    for (const run of runs) {
+      this.#ended.delete(run);
+      if (this.#runs.get(key(run)) === run) this.#runs.delete(key(run));
+    }
+    if (runs.length > 0) await this.#write();
   }
 
   /** One write at a time; each writes what holds when its turn comes. */
