@@ -56,7 +56,9 @@ export async function issueClientToken(
 
 function grant(name: string, session: ArgusSession | undefined): Grant {
   if (!session?.metadata.uid) {
-    throw new ArgusError("NotFound", `There is no session ${name}: create it first.`, { session: name });
+    throw new ArgusError("NotFound", `There is no session ${name}: create it first.`, {
+      session: name,
+    });
   }
   return { name, uid: session.metadata.uid, generation: session.spec.tokenGeneration };
 }

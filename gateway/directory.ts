@@ -1,15 +1,10 @@
 import { randomBytes } from "node:crypto";
-import type { Informer, KubeClient, Resource } from "#cluster/types.ts";
+import { argusSessions } from "#cluster/resources.ts";
+import type { Informer, KubeClient } from "#cluster/types.ts";
 import type { ArgusSessionSpecInput } from "#crds/argus-session.ts";
-import { API_VERSION, type ArgusSession, GROUP, VERSION } from "#crds/kinds.ts";
+import { API_VERSION, type ArgusSession } from "#crds/kinds.ts";
 import { belongsTo, type Pod, sessionNameOf } from "./pod.ts";
 
-export const SESSIONS: Resource = {
-  group: GROUP,
-  version: VERSION,
-  plural: "argussessions",
-  kind: "ArgusSession",
-};
 /** Marks the sessions that the gateway made. */
 export const CREATED_BY = { "argus.dev/created-by": "gateway" };
 const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
@@ -48,7 +43,10 @@ export class Directory {
   async find(name: string): Promise<ArgusSession | undefined> {
     if (!NAME.test(name)) return undefined;
     const { kube, namespace } = this.#options;
-    return this.session(name) ?? (await kube.get<ArgusSession>({ resource: SESSIONS, namespace, name }));
+    return (
+      this.session(name) ??
+      (await kube.get<ArgusSession>({ resource: argusSessions, namespace, name }))
+    );
   }
 
   /** Makes the session from the template, unless it exists. */
@@ -73,7 +71,7 @@ export class Directory {
   async remove(session: ArgusSession): Promise<void> {
     const { kube, namespace } = this.#options;
     const { name, uid } = session.metadata;
-    await kube.delete({ resource: SESSIONS, namespace, name }, uid ? { uid } : {});
+    await kube.delete({ resource: argusSessions, namespace, name }, uid ? { uid } : {});
   }
 
   /** The pod of exactly this session object, the one that is not being deleted first. */
@@ -102,7 +100,7 @@ export class Directory {
 
   #create(name: string): Promise<ArgusSession> {
     const { kube, namespace, template } = this.#options;
-    return kube.create<ArgusSession>(SESSIONS, {
+    return kube.create<ArgusSession>(argusSessions, {
       apiVersion: API_VERSION,
       kind: "ArgusSession",
       metadata: { name, namespace, labels: CREATED_BY },
@@ -126,6 +124,6 @@ export class Directory {
   }
 
   #tell(name: string): void {
-    for (const handler of [...(this.#watchers.get(name) ?? [])]) handler();
+    for (const handler of Array.from(this.#watchers.get(name) ?? [])) handler();
   }
 }

@@ -1,11 +1,33 @@
-import { ArgusError } from "#lib/errors.ts";
-import type { Listening } from "#lib/running.ts";
-import { startHttp } from "./http.ts";
+import { startInformer } from "#cluster/informer.ts";
+import { argusSessions, pods } from "#cluster/resources.ts";
+import type { ArgusSession } from "#crds/kinds.ts";
+import { ArgusError, errorMessage } from "#lib/errors.ts";
+import type { Listening, Running } from "#lib/running.ts";
+import { CLOSE } from "#protocol/client.ts";
+import { LABEL } from "#protocol/pod.ts";
+import { Authenticator } from "./auth.ts";
+import type { GatewayContext } from "./context.ts";
+import { Directory } from "./directory.ts";
+import { type HttpServer, startHttp } from "./http.ts";
+import { KeyRing } from "./key-ring.ts";
+import { Liveness } from "./liveness.ts";
 import type { GatewayOptions } from "./options.ts";
+import type { Pod } from "./pod.ts";
+import { PodTokens } from "./pod-tokens.ts";
+import { startPublisher } from "./publisher.ts";
+import { Readiness } from "./readiness.ts";
+import { GatewayState } from "./state.ts";
+import { openFileStore } from "./store/file.ts";
+import type { Store } from "./store/store.ts";
+import { STOPPING } from "./upgrade.ts";
+
+/** Clients get this long to take their close frame. */
+const DRAIN_MS = 3000;
 
 /**
  * Lets clients reach sessions and owns the durable state. Resolves when it is ready; until then `/healthz` answers
- * and `/readyz` says what it waits for. Aborting closes clients with 1001, then the store.
+ * and `/readyz` says what it waits for. Aborting closes clients with 1001, then the store; `closed` rejects when the
+ * store fails, because then no promise can be kept.
  * Throws `InvalidInput` without an admin token: there is no open gateway.
  */
 export async function startGateway(
@@ -18,5 +40,143 @@ export async function startGateway(
       "The gateway needs an admin token: an open gateway would let anyone run commands. Set one and start again.",
     );
   }
-  return startHttp(options, signal);
+  const readiness = new Readiness();
+  readiness.waitFor("store", "the state store is being opened");
+  const http = await startHttp(options, () => readiness.list());
+  const stop = new AbortController();
+  const stopWith = () => stop.abort(signal.reason);
+  signal.addEventListener("abort", stopWith, { once: true });
+  if (signal.aborted) stopWith();
+  try {
+    const parts = await open(options, readiness, stop.signal);
+    http.serve(parts.context);
+    options.logger.info({ host: http.host, port: http.port, epoch: parts.epoch }, "gateway ready");
+    return { host: http.host, port: http.port, closed: run(parts, http, stop) };
+  } catch (error) {
+    stop.abort();
+    await http.close();
+    throw error;
+  }
+}
+
+interface Parts {
+  context: GatewayContext;
+  store: Store;
+  epoch: number;
+  background: Running[];
+}
+
+/** Opens everything in order: state and epoch before anything that could act on them. */
+async function open(
+  options: GatewayOptions,
+  readiness: Readiness,
+  signal: AbortSignal,
+): Promise<Parts> {
+  const store = await openStore(options, readiness, signal);
+  try {
+    return await openWith(store, options, { readiness, signal });
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+async function openStore(
+  { stateFolder, logger }: GatewayOptions,
+  readiness: Readiness,
+  signal: AbortSignal,
+): Promise<Store> {
+  const onHeld = (holder: string) => {
+    readiness.waitFor("store", `the state store is held by ${holder}`);
+    logger.warn({ holder, stateFolder }, "state store is held by another gateway; waiting");
+  };
+  const store = await openFileStore({ folder: stateFolder, onHeld }, signal);
+  readiness.done("store");
+  return store;
+}
+
+async function openWith(
+  store: Store,
+  options: GatewayOptions,
+  { readiness, signal }: { readiness: Readiness; signal: AbortSignal },
+): Promise<Parts> {
+  const { kube, namespace, logger } = options;
+  const state = await GatewayState.open(store);
+  const { epoch } = await state.update((document) => ({ ...document, epoch: document.epoch + 1 }));
+  const keys = new KeyRing(state);
+  await keys.ensure();
+  const sessions = startInformer<ArgusSession>(kube, argusSessions, { namespace, logger }, signal);
+  const podOptions = { namespace, logger, labelSelector: LABEL.session, transform: slimPod };
+  const sessionPods = startInformer<Pod>(kube, pods, podOptions, signal);
+  const directory = new Directory({
+    kube,
+    namespace,
+    sessions,
+    pods: sessionPods,
+    template: options.sessionTemplate,
+  });
+  const podTokens = new PodTokens(kube);
+  sessionPods.onChange((_, { metadata }, change) => {
+    if (change === "deleted" && metadata.uid) podTokens.forget(metadata.uid);
+  });
+  const publisher = startPublisher({ keys, kube, namespace, logger }, signal);
+  const auth = new Authenticator({
+    adminToken: options.adminToken,
+    namespace,
+    keys,
+    directory,
+    podTokens,
+  });
+  readiness.waitFor("cluster", "sessions and pods are being listed");
+  readiness.waitFor("keys", "the gateway's public keys are being published");
+  await Promise.all([sessions.synced(signal), sessionPods.synced(signal)]);
+  readiness.done("cluster");
+  await publisher.first;
+  readiness.done("keys");
+  const context: GatewayContext = {
+    auth,
+    directory,
+    keys,
+    podTokens,
+    liveness: new Liveness(),
+    republish: publisher.again,
+    logger,
+    signal,
+  };
+  return { context, store, epoch, background: [sessions, sessionPods, publisher] };
+}
+
+/** Of a pod only what is read is kept. */
+function slimPod({ metadata, spec, status }: Pod): Pod {
+  const { managedFields: _, annotations: __, ...kept } = metadata;
+  const { phase, podIP, conditions } = status ?? {};
+  return {
+    metadata: kept,
+    spec: { containers: (spec?.containers ?? []).map(({ name, ports }) => ({ name, ports })) },
+    status: { phase, podIP, conditions },
+  };
+}
+
+/** Serves until the signal aborts or the store fails, then stops in order. */
+async function run(parts: Parts, http: HttpServer, stop: AbortController): Promise<void> {
+  const { context, store, background } = parts;
+  const aborted = new Promise<void>((resolve) => {
+    if (stop.signal.aborted) resolve();
+    stop.signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+  const failure = await Promise.race([aborted, store.failed]).catch((error: unknown) => error);
+  if (failure) {
+    context.logger.fatal(
+      { error: errorMessage(failure) },
+      "the state store failed: the gateway ends",
+    );
+  }
+  stop.abort();
+  context.liveness.closeAll(CLOSE.goingAway, STOPPING);
+  await context.liveness.emptied(DRAIN_MS);
+  context.liveness.destroyAll();
+  await http.close();
+  await Promise.all(background.map(({ closed }) => closed));
+  if (failure) throw failure;
+  await store.close();
 }

@@ -1,16 +1,60 @@
-import type { AddressInfo } from "node:net";
-import fastify from "fastify";
-import type { Listening } from "#lib/running.ts";
+import type { IncomingMessage } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import fastify, { type FastifyInstance } from "fastify";
+import { ArgusError } from "#lib/errors.ts";
+import type { GatewayContext } from "./context.ts";
+import { modelProxy } from "./model-proxy.ts";
 import type { GatewayOptions } from "./options.ts";
+import { adminRoutes, cors, errorAnswers, publicRoutes } from "./routes.ts";
+import { upgrade } from "./upgrade.ts";
 
-/** The listener and its plain routes. */
-export async function startHttp(options: GatewayOptions, signal: AbortSignal): Promise<Listening> {
-  const app = fastify({ logger: false });
-  app.get("/healthz", () => ({ ok: true }));
-  await app.listen({ host: options.host, port: options.port });
-  const { address, port } = app.server.address() as AddressInfo;
-  const closed = new Promise<void>((resolve, reject) => {
-    signal.addEventListener("abort", () => app.close().then(resolve, reject), { once: true });
+const MAX_BODY_BYTES = 1024 * 1024;
+
+export interface HttpServer {
+  host: string;
+  port: number;
+  /** From now on clients are served. */
+  serve(context: GatewayContext): void;
+  close(): Promise<void>;
+}
+
+/** Listens at once, so that probes are answered; everything else is refused with 503 until `serve`. */
+export async function startHttp(
+  options: GatewayOptions,
+  waitsFor: () => string[],
+): Promise<HttpServer> {
+  let context: GatewayContext | undefined;
+  const ready = () => {
+    if (context) return context;
+    throw new ArgusError("Unavailable", `The gateway starts: ${waitsFor().join("; ")}`);
+  };
+  // A request line may hold a token: fastify's own log stays off.
+  const app = fastify({ logger: false, bodyLimit: MAX_BODY_BYTES, forceCloseConnections: true });
+  errorAnswers(app, options.logger);
+  cors(app, options.corsOrigins ?? []);
+  publicRoutes(app, waitsFor);
+  adminRoutes(app, ready);
+  const closeProxy = modelProxy(app, ready, options.model);
+  app.server.on("upgrade", (request: IncomingMessage, socket: Socket, head: Buffer) => {
+    if (context) upgrade(context, request, { socket, head });
+    else
+      socket.end("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n\r\n");
   });
-  return { host: address, port, closed };
+  const { address, port } = await listen(app, options);
+  return {
+    host: address,
+    port,
+    serve: (next) => {
+      context = next;
+    },
+    close: async () => {
+      await app.close();
+      await closeProxy();
+    },
+  };
+}
+
+async function listen(app: FastifyInstance, { host, port }: GatewayOptions): Promise<AddressInfo> {
+  await app.listen({ host, port });
+  return app.server.address() as AddressInfo;
 }

@@ -1,6 +1,7 @@
 import { createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
 import { type JWTPayload, jwtVerify, SignJWT } from "jose";
-import type { KubeClient, KubeObject, Resource } from "#cluster/types.ts";
+import { configMaps } from "#cluster/resources.ts";
+import type { KubeClient, KubeObject } from "#cluster/types.ts";
 import { ArgusError } from "#lib/errors.ts";
 import { HELLO_TTL_SECONDS } from "#protocol/bridge.ts";
 import type { GatewayKey } from "#protocol/document.ts";
@@ -9,7 +10,6 @@ import { newKey, publishedKeys, signingKey, tidyKeys } from "./keys.ts";
 import type { GatewayState } from "./state.ts";
 
 export const FIELD_MANAGER = "argus-gateway";
-const CONFIG_MAP: Resource = { group: "", version: "v1", plural: "configmaps", kind: "ConfigMap" };
 const ALGORITHM = "EdDSA";
 /** Keys that may exist at once: a rotation more often than they expire is refused. */
 const MAX_KEYS = 16;
@@ -81,7 +81,7 @@ export class KeyRing {
       metadata: { name: POD.keysConfigMap, namespace },
       data: publishedKeys(keys, this.#now()),
     };
-    await kube.apply(CONFIG_MAP, object, { fieldManager: FIELD_MANAGER, force: true });
+    await kube.apply(configMaps, object, { fieldManager: FIELD_MANAGER, force: true });
     const now = this.#now();
     await this.#state.update((document) =>
       document.keys.every(({ publishedAt }) => publishedAt !== null)

@@ -17,5 +17,7 @@ export interface GatewayOptions {
   model: { upstream: string; key?: string };
   /** Spec of a session that the gateway makes on a client's request. */
   sessionTemplate: ArgusSessionSpecInput;
+  /** Web origins that may read answers; none by default. */
+  corsOrigins?: string[];
   logger: Logger;
 }

@@ -138,9 +138,8 @@ function plausibleUntil(token: string, now: number): number | undefined {
 }
 
 function identityOf({ status }: TokenReview): PodIdentity | undefined {
-  const podUid = status?.user?.extra?.[POD_UID]?.[0];
-  const user = status?.user?.username;
-  const meantForUs = status?.audiences?.includes(GATEWAY_AUDIENCE) ?? false;
-  if (!status?.authenticated || !meantForUs || !podUid || !user) return undefined;
-  return { podUid, user };
+  if (!status?.authenticated || !status.audiences?.includes(GATEWAY_AUDIENCE)) return undefined;
+  const { username: user, extra } = status.user ?? {};
+  const podUid = extra?.[POD_UID]?.[0];
+  return podUid && user ? { podUid, user } : undefined;
 }

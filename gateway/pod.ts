@@ -1,8 +1,6 @@
-import type { KubeObject, Resource } from "#cluster/types.ts";
+import type { KubeObject } from "#cluster/types.ts";
 import type { ArgusSession } from "#crds/kinds.ts";
 import { LABEL, POD } from "#protocol/pod.ts";
-
-export const PODS: Resource = { group: "", version: "v1", plural: "pods", kind: "Pod" };
 
 /** The parts of a Pod that the gateway reads. */
 export interface Pod extends KubeObject {

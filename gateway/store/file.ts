@@ -44,7 +44,7 @@ export async function openFileStore(
   await mkdir(options.folder, { recursive: true, mode: 0o700 });
   if (!options.allowNetworkFileSystem) await refuseNetworkFileSystem(options.folder);
   const store = new FileStore(options);
-  const stop = () => store.abandon();
+  const stop = () => void store.abandon();
   signal.addEventListener("abort", stop, { once: true });
   try {
     signal.throwIfAborted();

@@ -12,7 +12,7 @@ const LOCKED = 6;
 const FULL = 13;
 const RETRY_MS = 250;
 
-const folder = String((workerData as { folder: string }).folder);
+const { folder } = workerData as { folder: string };
 const holderFile = join(folder, "holder.json");
 const port = parentPort;
 let waiting: StoreRequest[] = [];
@@ -111,7 +111,9 @@ function run(open: DocumentTable, request: StoreRequest): unknown {
     case "remove":
       return open.remove(request.uid, request.expected);
     case "close":
-      return undefined;
+      return null;
+    default:
+      throw new ArgusError("Internal", "The store was asked for something unknown.");
   }
 }
 

@@ -1,0 +1,177 @@
+import type { ArgusSession } from "#crds/kinds.ts";
+import { textFrame } from "#lib/frames.ts";
+import { CLOSE, type SessionParams, type StatusParams } from "#protocol/client.ts";
+import type { Principal } from "./auth.ts";
+import type { BridgeSink } from "./bridge-connection.ts";
+import type { ClientHandler, ClientSocket } from "./client-socket.ts";
+import type { GatewayContext } from "./context.ts";
+import type { GreetedBridge } from "./dial.ts";
+import { intercept } from "./intercept.ts";
+import { LineFramer } from "./line-framer.ts";
+
+/** An unfinished line of a bridge may have this many bytes. */
+export const MAX_BRIDGE_LINE_BYTES = 64 * 1024 * 1024;
+/** Lines that wait for a bridge; over this the client is not read. */
+const MAX_HELD_BYTES = 1024 * 1024;
+const LOST = "Bridge connection lost: reconnect with session, boot and after";
+
+export interface AttachmentOptions {
+  context: GatewayContext;
+  principal: Principal;
+  session: ArgusSession;
+  attached: boolean;
+  created: boolean;
+}
+
+/**
+ * One client on one session: tells it where the session stands, holds its lines until a bridge is there, then passes
+ * everything through, each side at the other's pace.
+ */
+export class Attachment implements ClientHandler, BridgeSink {
+  readonly #options: AttachmentOptions;
+  readonly #gone = new AbortController();
+  readonly #framer = new LineFramer(MAX_BRIDGE_LINE_BYTES);
+  #client: ClientSocket | undefined;
+  #bridge: GreetedBridge | undefined;
+  #held: Buffer[] = [];
+  #heldBytes = 0;
+  #announced = false;
+  #lastStatus = "";
+
+  constructor(options: AttachmentOptions) {
+    this.#options = options;
+  }
+
+  get sessionName(): string {
+    return this.#options.session.metadata.name;
+  }
+
+  /** Aborts when the client has gone or is being closed. */
+  get gone(): AbortSignal {
+    return this.#gone.signal;
+  }
+
+  bind(client: ClientSocket): void {
+    this.#client = client;
+  }
+
+  /** Sends `argus/session` without boot and seq, unless it was sent. */
+  announce(): void {
+    if (!this.#announced) this.#sendSession({ boot: null, seq: null });
+  }
+
+  /** Sends `argus/session` if it was not sent, and `argus/status` if it says something new. */
+  tell(words: { state: "starting" | "unavailable"; message: string }): void {
+    this.announce();
+    const key = `${words.state} ${words.message}`;
+    if (key === this.#lastStatus) return;
+    this.#lastStatus = key;
+    this.#sendStatus({ id: this.sessionName, ...words, boot: null, seq: null });
+  }
+
+  /** The bridge is there: say so, then let everything flow. */
+  join(bridge: GreetedBridge): void {
+    const { boot, seq, echo, defaults } = bridge.hello;
+    const facts = { boot, seq, echo, defaults };
+    if (this.#announced) {
+      const message = `Session ${this.sessionName} is ready.`;
+      this.#sendStatus({ id: this.sessionName, state: "ready", message, ...facts });
+    } else this.#sendSession(facts);
+    this.#bridge = bridge;
+    const held = this.#held;
+    this.#held = [];
+    this.#heldBytes = 0;
+    if (held.length === 0 || bridge.write(held)) this.#client?.resume();
+    bridge.start(this);
+  }
+
+  close(code: number, reason: string): void {
+    this.#gone.abort();
+    this.#client?.close(code, reason);
+    this.#bridge?.destroy();
+  }
+
+  /** The session's pod was deleted: a connection to it is worth nothing, even if it looks open. */
+  podGone(): void {
+    if (this.#bridge) this.ended();
+  }
+
+  // From the client.
+
+  accept(buffer: Buffer, start: number, end: number): boolean {
+    const answer = intercept(buffer, start, end);
+    if (answer) this.#client?.send([textFrame(answer)]);
+    return answer === undefined;
+  }
+
+  lines(lines: Buffer[]): boolean {
+    if (this.#bridge) return this.#bridge.write(lines);
+    for (const line of lines) {
+      this.#held.push(line);
+      this.#heldBytes += line.length;
+    }
+    return this.#heldBytes <= MAX_HELD_BYTES;
+  }
+
+  closed(): void {
+    this.#gone.abort();
+    this.#bridge?.destroy();
+  }
+
+  tick(now: number): void {
+    const { principal } = this.#options;
+    if (principal.kind === "client" && principal.expiresAt <= now) {
+      this.close(CLOSE.policy, "Unauthorized: the token has expired");
+    }
+  }
+
+  // From the bridge.
+
+  get wantsOwnBuffer(): boolean {
+    return this.#framer.inLongLine;
+  }
+
+  data(chunk: Buffer, owned: boolean): { kept: boolean; full: boolean } {
+    const { frames, kept } = this.#framer.push(chunk, owned);
+    const full = frames.length > 0 && this.#client?.send(frames) === false;
+    if (this.#framer.overflowed) {
+      this.close(
+        CLOSE.tooBig,
+        `A line of the session has more than ${MAX_BRIDGE_LINE_BYTES} bytes`,
+      );
+      return { kept, full: true };
+    }
+    return { kept, full };
+  }
+
+  /** The client's socket drained: read the bridge again. */
+  drained(): void {
+    this.#bridge?.resume();
+  }
+
+  /** The bridge's socket drained: read the client again. */
+  writable(): void {
+    this.#client?.resume();
+  }
+
+  ended(): void {
+    this.close(CLOSE.serviceRestart, LOST);
+  }
+
+  #sendSession(facts: Pick<SessionParams, "boot" | "seq" | "echo" | "defaults">): void {
+    this.#announced = true;
+    const { attached, created } = this.#options;
+    const params: SessionParams = {
+      id: this.sessionName,
+      mode: "kubernetes",
+      attached,
+      created,
+      ...facts,
+    };
+    this.#client?.send([textFrame(JSON.stringify({ method: "argus/session", params }))]);
+  }
+
+  #sendStatus(params: StatusParams): void {
+    this.#client?.send([textFrame(JSON.stringify({ method: "argus/status", params }))]);
+  }
+}

@@ -1,0 +1,20 @@
+import type { Logger } from "#lib/logger.ts";
+import type { Authenticator } from "./auth.ts";
+import type { Directory } from "./directory.ts";
+import type { KeyRing } from "./key-ring.ts";
+import type { Liveness } from "./liveness.ts";
+import type { PodTokens } from "./pod-tokens.ts";
+
+/** What every connection needs; there is one per gateway. */
+export interface GatewayContext {
+  auth: Authenticator;
+  directory: Directory;
+  keys: KeyRing;
+  podTokens: PodTokens;
+  liveness: Liveness;
+  /** Asks for the public keys to be written again: a pod did not know ours. */
+  republish: () => void;
+  logger: Logger;
+  /** Aborts when the gateway stops. */
+  signal: AbortSignal;
+}

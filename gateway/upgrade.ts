@@ -1,0 +1,131 @@
+import { createHash } from "node:crypto";
+import type { IncomingMessage } from "node:http";
+import type { Socket } from "node:net";
+import { errorMessage } from "#lib/errors.ts";
+import { CLOSE } from "#protocol/client.ts";
+import { Attachment } from "./attachment.ts";
+import { requestToken, subProtocol } from "./auth.ts";
+import { chooseSession } from "./choice.ts";
+import { type ClientHandler, ClientSocket } from "./client-socket.ts";
+import type { GatewayContext } from "./context.ts";
+import { establish } from "./establish.ts";
+
+/** RFC 6455 §1.3. */
+const ACCEPT_SUFFIX = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+const MAX_CLIENTS = 20_000;
+
+/** Answers an upgrade request: a WebSocket on `/ws`, or an HTTP error. */
+export function upgrade(
+  context: GatewayContext,
+  request: IncomingMessage,
+  { socket, head }: { socket: Socket; head: Buffer },
+): void {
+  const url = new URL(request.url ?? "/", "http://gateway");
+  const refusal = refuseUpgrade(context, request, url.pathname);
+  if (refusal) {
+    socket.on("error", () => {});
+    socket.end(`HTTP/1.1 ${refusal}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+    return;
+  }
+  const key = String(request.headers["sec-websocket-key"]);
+  socket.write(acceptance(key, subProtocol(request.headers["sec-websocket-protocol"])?.answer));
+  void attach(context, { socket, head }, { headers: request.headers, query: url.searchParams });
+}
+
+function refuseUpgrade(
+  { liveness, signal }: GatewayContext,
+  { method, headers }: IncomingMessage,
+  path: string,
+): string | undefined {
+  if (path !== "/ws") return "404 Not Found";
+  if (method !== "GET" || headers.upgrade?.toLowerCase() !== "websocket") return "400 Bad Request";
+  if (headers["sec-websocket-version"] !== "13") {
+    return "426 Upgrade Required\r\nSec-WebSocket-Version: 13";
+  }
+  if (!/^[A-Za-z0-9+/]{22}==$/.test(headers["sec-websocket-key"] ?? "")) return "400 Bad Request";
+  if (signal.aborted || liveness.size >= MAX_CLIENTS) {
+    return "503 Service Unavailable\r\nRetry-After: 5";
+  }
+  return undefined;
+}
+
+function acceptance(key: string, protocol: string | undefined): string {
+  const accept = createHash("sha1")
+    .update(key + ACCEPT_SUFFIX)
+    .digest("base64");
+  const lines = [
+    "HTTP/1.1 101 Switching Protocols",
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    `Sec-WebSocket-Accept: ${accept}`,
+    ...(protocol ? [`Sec-WebSocket-Protocol: ${protocol}`] : []),
+  ];
+  return `${lines.join("\r\n")}\r\n\r\n`;
+}
+
+interface ClientRequest {
+  headers: IncomingMessage["headers"];
+  query: URLSearchParams;
+}
+
+/** From the open WebSocket to an attachment; what the client sends meanwhile waits. */
+async function attach(
+  context: GatewayContext,
+  { socket, head }: { socket: Socket; head: Buffer },
+  request: ClientRequest,
+): Promise<void> {
+  socket.pause();
+  socket.on("error", () => {});
+  const chosen = await choose(context, request).catch((error: unknown) => {
+    context.logger.warn({ error: errorMessage(error) }, "session not provided");
+    return { code: CLOSE.internal, reason: "The session cannot be provided now: try again later" };
+  });
+  if (socket.destroyed) return;
+  const handler = "attachment" in chosen ? chosen.attachment : silent;
+  const client = new ClientSocket(socket, handler);
+  context.liveness.add(client);
+  socket.once("close", () => context.liveness.delete(client));
+  if (!("attachment" in chosen)) return client.close(chosen.code, chosen.reason);
+  const { attachment, start } = chosen;
+  attachment.bind(client);
+  if (context.signal.aborted) return client.close(CLOSE.goingAway, STOPPING);
+  const running = start();
+  client.begin(head);
+  client.resume();
+  await running;
+}
+
+export const STOPPING = "The gateway stops: reconnect with session, boot and after";
+
+/** A client that is only told why it cannot stay. */
+const silent: ClientHandler = {
+  accept: () => false,
+  lines: () => true,
+  drained: () => {},
+  closed: () => {},
+  tick: () => {},
+};
+
+type Chosen =
+  | { attachment: Attachment; start: () => Promise<void> }
+  | { code: number; reason: string };
+
+async function choose(context: GatewayContext, { headers, query }: ClientRequest): Promise<Chosen> {
+  const credential = await context.auth.person(requestToken(headers, query));
+  if (credential.state !== "valid") return { code: CLOSE.policy, reason: "Unauthorized" };
+  const { principal } = credential;
+  const choice = await chooseSession(context, principal, query.get("session")?.trim() || undefined);
+  if ("refused" in choice) return choice.refused;
+  const resume = resumePoint(query);
+  const attachment = new Attachment({ context, principal, ...choice });
+  const options = { context, attachment, principal, session: choice.session };
+  return { attachment, start: () => establish(resume ? { ...options, resume } : options) };
+}
+
+/** Where a returning client wants to go on; both parts or neither. */
+function resumePoint(query: URLSearchParams): { boot: string; after: number } | undefined {
+  const boot = query.get("boot");
+  const after = Number(query.get("after") ?? Number.NaN);
+  if (!boot || boot.length > 64 || !Number.isSafeInteger(after) || after < 0) return undefined;
+  return { boot, after };
+}
