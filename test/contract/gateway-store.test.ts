@@ -1,0 +1,119 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { GatewayState } from "#gateway/state.ts";
+import { openFileStore } from "#gateway/store/file.ts";
+import type { Store } from "#gateway/store/store.ts";
+
+let folder: string;
+const open: Store[] = [];
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "argus-store-"));
+});
+afterEach(async () => {
+  for (const store of open.splice(0)) await store.close();
+  await rm(folder, { recursive: true });
+});
+
+async function start(): Promise<Store> {
+  const store = await openFileStore({ folder }, new AbortController().signal);
+  open.push(store);
+  return store;
+}
+const stop = async (store: Store) => {
+  open.splice(open.indexOf(store), 1);
+  await store.close();
+};
+
+test("documents are changed by compare-and-swap and survive a restart", async () => {
+  const store = await start();
+  expect(await store.read("a")).toBeUndefined();
+  expect(await store.commit("a", 0, { n: 1 })).toBe(1);
+  expect(await store.commit("a", 1, { n: "zwei ✓" })).toBe(2);
+  await expect(store.commit("a", 1, {})).rejects.toMatchObject({ code: "Conflict" });
+  await expect(store.commit("b", 1, {})).rejects.toMatchObject({ code: "Conflict" });
+  await expect(store.remove("a", 1)).rejects.toMatchObject({ code: "Conflict" });
+  await stop(store);
+  const again = await start();
+  expect(await again.read("a")).toEqual({ version: 2, body: { n: "zwei ✓" } });
+  expect(await again.list()).toEqual([{ uid: "a", version: 2 }]);
+  await again.remove("a", 2);
+  await again.remove("a", 2);
+  expect(await again.list()).toEqual([]);
+});
+
+test("commits that wait together are one transaction, and each gets its own answer", async () => {
+  const store = await start();
+  const results = await Promise.allSettled(
+    Array.from({ length: 200 }, (_, index) => store.commit(`u${index % 150}`, 0, { index })),
+  );
+  expect(results.filter(({ status }) => status === "fulfilled").length).toBe(150);
+  expect((await store.list()).length).toBe(150);
+});
+
+test("a document over its bound is refused", async () => {
+  const store = await start();
+  await expect(store.commit("a", 0, "x".repeat(3 * 2 ** 20))).rejects.toMatchObject({
+    code: "TooLarge",
+  });
+});
+
+test("a document that fails its checksum is neither read nor replaced", async () => {
+  const store = await start();
+  await store.commit("gateway", 0, { marker: "original" });
+  await stop(store);
+  const path = join(folder, "state.db");
+  const bytes = await readFile(path);
+  const at = bytes.indexOf("original");
+  expect(at).toBeGreaterThan(0);
+  bytes.write("tampered", at);
+  await writeFile(path, bytes);
+  const again = await start();
+  await expect(again.read("gateway")).rejects.toMatchObject({ code: "Internal" });
+  await expect(again.commit("gateway", 0, {})).rejects.toMatchObject({ code: "Internal" });
+  await expect(again.commit("gateway", 1, {})).rejects.toMatchObject({ code: "Internal" });
+  await expect(GatewayState.open(again)).rejects.toMatchObject({ code: "Internal" });
+  expect(await again.list()).toEqual([{ uid: "gateway", version: 1 }]);
+});
+
+test("a gateway document of another version is refused", async () => {
+  const store = await start();
+  await store.commit("gateway", 0, { schemaVersion: 99, epoch: 1, keys: [] });
+  await expect(GatewayState.open(store)).rejects.toThrow(/start the Argus version that wrote it/);
+});
+
+const HOLDER = `
+import { openFileStore } from "#gateway/store/file.ts";
+const store = await openFileStore({ folder: process.argv[1] }, new AbortController().signal);
+await store.commit("held", 0, { by: process.pid });
+process.stdout.write("open");
+`;
+
+test("a store that another process holds is waited for, with the holder named; kill -9 frees it", async () => {
+  const child = spawn(process.execPath, ["--input-type=module-typescript", "-e", HOLDER, folder], {
+    cwd: join(import.meta.dirname, "../.."),
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  await once(child.stdout, "data");
+  const held = Promise.withResolvers<string>();
+  const opening = openFileStore({ folder, onHeld: held.resolve }, new AbortController().signal);
+  expect(await held.promise).toContain(`process ${child.pid} on `);
+  child.kill("SIGKILL");
+  const store = await opening;
+  open.push(store);
+  expect((await store.read("held"))?.body).toEqual({ by: child.pid });
+});
+
+test("waiting for a held store can be given up", async () => {
+  const store = await start();
+  const controller = new AbortController();
+  const opening = openFileStore(
+    { folder, onHeld: () => controller.abort(new Error("enough")) },
+    controller.signal,
+  );
+  await expect(opening).rejects.toThrow("enough");
+  expect(await store.list()).toEqual([]);
+});
