@@ -48,19 +48,13 @@ export async function startKubelet(
   options: KubeletOptions,
   signal: AbortSignal,
 ): Promise<Running & { warnings: string[] }> {
-  const { kube } = options;
   // The caches outlive the signal: the end of the pods is seen through them.
   const life = new AbortController();
   const caches = startCaches(options, life.signal);
-  const context = await makeContext(options, caches);
-  const warnings = await findWarnings(context);
-  try {
-    await publishNode(kube, true, Date.now());
-    await Promise.all(Object.values(caches).map((informer) => informer.synced(signal)));
-  } catch (error) {
+  const { context, warnings } = await begin(options, caches, signal).catch((error: unknown) => {
     life.abort();
     throw error;
-  }
+  });
   const workers = followPods(context, caches, signal);
   const tasks = [
     context.claimKeeper.run(life.signal),
@@ -75,6 +69,14 @@ export async function startKubelet(
     if (context.cgroups) await removeCgroups(context.cgroups, true).catch(() => undefined);
   };
   return { closed: run(), warnings };
+}
+
+async function begin(options: KubeletOptions, caches: Caches, signal: AbortSignal) {
+  const context = await makeContext(options, caches);
+  const warnings = await findWarnings(context);
+  await publishNode(options.kube, true, Date.now());
+  await Promise.all(Object.values(caches).map((informer) => informer.synced(signal)));
+  return { context, warnings };
 }
 
 function startCaches({ kube, logger }: KubeletOptions, signal: AbortSignal) {
