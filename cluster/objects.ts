@@ -48,3 +48,11 @@ export function labelValue(object: KubeObject): string {
   const { name, uid = "" } = object.metadata;
   return name.length <= 63 ? name : childName({ name, uid });
 }
+
+type Present<T> = { [Field in keyof T]: Exclude<T[Field], undefined> };
+
+/** The object without its undefined fields: absent and undefined must be equal, in comparisons as on the wire. */
+export function present<T extends object>(object: T): Partial<Present<T>> {
+  const entries = Object.entries(object).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as Partial<Present<T>>;
+}

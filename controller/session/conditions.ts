@@ -1,0 +1,193 @@
+import type { Pod } from "#cluster/core-types.ts";
+import type { SessionConditionType } from "#crds/argus-session.ts";
+import type { BridgeStatus } from "#protocol/bridge.ts";
+import type { Observed } from "./observe.ts";
+import { isOurs } from "./observe.ts";
+import type { Problem } from "./plan.ts";
+import { isAgentRunning, isPodReady, podCondition, startProblem } from "./pod-state.ts";
+
+/** A condition without the fields that are the same for all. */
+export interface Finding {
+  type: SessionConditionType;
+  status: "True" | "False" | "Unknown";
+  reason: string;
+  message: string;
+}
+
+/** Above this share of a limit a pressure condition is True. */
+const PRESSURE_SHARE = 0.85;
+/** Conditions whose value is known only from the bridge: kept while it says nothing. */
+export const FROM_BRIDGE: readonly SessionConditionType[] = [
+  "RuntimeInstalled",
+  "PidPressure",
+  "MemoryPressure",
+  "DiskPressure",
+  "PidIsolation",
+];
+
+/** All conditions of a session but those that only a silent bridge could tell. Messages hold no changing numbers. */
+export function findings(observed: Observed, problem: Problem | undefined): Finding[] {
+  const pod = observed.pod && isOurs(observed.pod, observed.session) ? observed.pod : undefined;
+  return [
+    ready(observed, pod, problem),
+    suspended(observed),
+    podScheduled(pod),
+    bridgeReady(pod, observed.bridge),
+    ...(pod && observed.bridge ? fromBridge(observed, observed.bridge) : []),
+  ];
+}
+
+function finding(
+  type: SessionConditionType,
+  status: boolean | "Unknown",
+  reason: string,
+  message: string,
+): Finding {
+  const word = status === "Unknown" ? status : status ? "True" : "False";
+  return { type, status: word, reason, message: message.slice(0, 4096) };
+}
+
+function ready(observed: Observed, pod: Pod | undefined, problem: Problem | undefined): Finding {
+  const cause = problem ?? obstacle(observed, pod);
+  if (cause) return finding("Ready", false, cause.reason, cause.message);
+  return finding("Ready", true, "DependenciesReady", "a message sent now reaches the agent");
+}
+
+/** The first thing that stands between a message and the agent. */
+function obstacle(observed: Observed, pod: Pod | undefined): Problem | undefined {
+  const { session, extraPods } = observed;
+  if (session.metadata.deletionTimestamp) {
+    return { reason: "DependenciesNotReady", message: "the session is being deleted" };
+  }
+  if (session.spec.operatingMode === "Suspended") {
+    return {
+      reason: "SessionSuspended",
+      message: "spec.operatingMode is Suspended: set it to Running to continue",
+    };
+  }
+  if (extraPods.length > 0) {
+    const names = extraPods.slice(0, 5).join(", ");
+    return { reason: "MultiplePods", message: `more pods claim this session: delete ${names}` };
+  }
+  if (!pod) return { reason: "DependenciesNotReady", message: "the pod is being created" };
+  return podObstacle(pod, observed.bridge) ?? stateUnreadable(observed);
+}
+
+function podObstacle(pod: Pod, bridge: BridgeStatus | undefined): Problem | undefined {
+  const where = `pod ${pod.metadata.namespace}/${pod.metadata.name}`;
+  const stuck = startProblem(pod);
+  if (stuck) return stuck;
+  if (pod.metadata.deletionTimestamp) {
+    return { reason: "DependenciesNotReady", message: `${where} is ending, a new one follows` };
+  }
+  if (!isAgentRunning(pod)) {
+    return { reason: "DependenciesNotReady", message: `${where} is starting` };
+  }
+  if (isPodReady(pod)) return undefined;
+  return { reason: "BridgeNotReady", message: bridgeWords(where, bridge) };
+}
+
+function bridgeWords(where: string, bridge: BridgeStatus | undefined): string {
+  if (bridge?.install.state === "failed") {
+    return `spec.runtime.install failed in ${where}: see the condition RuntimeInstalled`;
+  }
+  if (bridge?.install.state === "running") return `spec.runtime.install runs in ${where}`;
+  const reason = bridge?.reason ? `: ${bridge.reason}` : "";
+  if (bridge?.state === "failed") return `the app-server in ${where} does not run${reason}`;
+  return `the app-server in ${where} does not answer yet${reason}`;
+}
+
+/** The gateway refuses a session whose state it cannot read, however well its pod is. */
+function stateUnreadable({ session }: Observed): Problem | undefined {
+  const condition = session.status?.conditions?.find(({ type }) => type === "StateReadable");
+  if (condition?.status !== "False") return undefined;
+  return { reason: "StateUnreadable", message: condition.message };
+}
+
+function suspended({ session, pod }: Observed): Finding {
+  if (session.spec.operatingMode !== "Suspended") {
+    return finding("Suspended", false, "NotSuspended", "spec.operatingMode is Running");
+  }
+  if (!pod) return finding("Suspended", true, "PodTerminated", "the pod is gone, volumes are kept");
+  if (!isOurs(pod, session)) {
+    return finding(
+      "Suspended",
+      false,
+      "PodNotOwned",
+      `pod ${pod.metadata.name} is not this session's`,
+    );
+  }
+  return finding("Suspended", false, "PodTerminating", `pod ${pod.metadata.name} is ending`);
+}
+
+function podScheduled(pod: Pod | undefined): Finding {
+  if (!pod) return finding("PodScheduled", false, "NoPod", "there is no pod");
+  const condition = podCondition(pod, "PodScheduled");
+  if (!condition) return finding("PodScheduled", "Unknown", "Pending", "not yet decided");
+  const status = condition.status === "Unknown" ? "Unknown" : condition.status === "True";
+  const reason = condition.reason || (status === true ? "Scheduled" : "Pending");
+  return finding("PodScheduled", status, reason, condition.message ?? "");
+}
+
+function bridgeReady(pod: Pod | undefined, bridge: BridgeStatus | undefined): Finding {
+  if (!pod || !isAgentRunning(pod)) {
+    return finding("BridgeReady", false, "PodNotRunning", "the agent's container does not run");
+  }
+  if (isPodReady(pod)) {
+    if (bridge?.state === "parked") {
+      return finding("BridgeReady", true, "Parked", "the app-server starts with the next message");
+    }
+    return finding("BridgeReady", true, "AppServerResponding", "the app-server answers");
+  }
+  if (bridge?.clockSkewMs !== undefined) {
+    const words = "clocks of pod and gateway differ too much: check NTP on their nodes";
+    return finding("BridgeReady", false, "ClockSkew", words);
+  }
+  const reason = bridge?.state === "failed" ? "AppServerNotResponding" : "AppServerStarting";
+  return finding("BridgeReady", false, reason, bridge?.reason ?? "");
+}
+
+function fromBridge({ session }: Observed, bridge: BridgeStatus): Finding[] {
+  const isolated = bridge.pidIsolation !== "Degraded";
+  return [
+    runtimeInstalled(session.spec.runtime.install, bridge),
+    ...pressure("PidPressure", bridge.pids),
+    ...pressure("MemoryPressure", bridge.memory),
+    ...pressure("DiskPressure", bridge.disk),
+    finding(
+      "PidIsolation",
+      isolated,
+      bridge.pidIsolation,
+      isolated ? "the process limit holds" : "the session shares its user id or process namespace",
+    ),
+  ];
+}
+
+function runtimeInstalled(install: string | undefined, bridge: BridgeStatus): Finding {
+  const { state, tail } = bridge.install;
+  if (!install || state === "none") {
+    return finding("RuntimeInstalled", true, "NothingToInstall", "spec.runtime.install is empty");
+  }
+  if (state === "done") return finding("RuntimeInstalled", true, "Installed", "");
+  if (state === "running") return finding("RuntimeInstalled", false, "Installing", "");
+  return finding(
+    "RuntimeInstalled",
+    false,
+    "InstallFailed",
+    `spec.runtime.install failed; its last lines:\n${lastLines(tail ?? "", 20)}`,
+  );
+}
+
+function lastLines(text: string, count: number): string {
+  return text.trimEnd().split("\n").slice(-count).join("\n");
+}
+
+function pressure(
+  type: "PidPressure" | "MemoryPressure" | "DiskPressure",
+  gauge: { used: number; limit: number } | undefined,
+): Finding[] {
+  if (!gauge || gauge.limit <= 0) return [];
+  const above = gauge.used > PRESSURE_SHARE * gauge.limit;
+  const words = above ? "more than 85 % of the limit is in use" : "";
+  return [finding(type, above, above ? "AboveThreshold" : "BelowThreshold", words)];
+}

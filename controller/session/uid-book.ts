@@ -1,0 +1,163 @@
+import type { ConfigMap } from "#cluster/core-types.ts";
+import { isAlreadyExists, isConflict, isNotFound } from "#cluster/kube-error.ts";
+import { configMaps } from "#cluster/resources.ts";
+import type { KubeClient } from "#cluster/types.ts";
+import { ArgusError } from "#lib/errors.ts";
+import {
+  claimUids,
+  formatUidTable,
+  parseUidTable,
+  releaseUids,
+  type UidHolder,
+  type UidRange,
+  type UidTable,
+  type Wanted,
+} from "./uid-claims.ts";
+
+export interface UidBookOptions {
+  kube: KubeClient;
+  namespace: string;
+  range: UidRange;
+  /** User ids that sessions record in their status; survives the loss of the ConfigMap. */
+  recorded: () => Iterable<number>;
+}
+
+/** ConfigMap that holds all claims of the namespace: one object, so that one compare-and-swap decides. */
+const NAME = "argus-uids";
+/** A lost swap is tried again this often; each loss means that somebody else's swap went through. */
+const MAX_SWAPS = 10;
+
+type Change = (table: UidTable) => UidTable;
+interface Request {
+  change: Change;
+  done: PromiseWithResolvers<void>;
+}
+
+/**
+ * Which session has which user id. Claims are durable before they are given out; requests that come while a swap is under way
+ * share the next one. An id is free again only by `release`.
+ */
+export class UidBook {
+  readonly #options: UidBookOptions;
+  #table: UidTable = new Map();
+  #bySession = new Map<string, number>();
+  #object: ConfigMap | undefined;
+  #requests: Request[] = [];
+  #writing = false;
+
+  constructor(options: UidBookOptions) {
+    this.#options = options;
+  }
+
+  /** Reads the claims; to be called once before all else. */
+  async load(): Promise<void> {
+    const { kube, namespace } = this.#options;
+    const ref = { resource: configMaps, namespace, name: NAME };
+    this.#object = await kube.get<ConfigMap>(ref);
+    this.#adopt(parseUidTable(this.#object?.data));
+  }
+
+  of(sessionUid: string): number | undefined {
+    return this.#bySession.get(sessionUid);
+  }
+
+  holders(): UidHolder[] {
+    return [...this.#table.values()];
+  }
+
+  async claim(wanted: Wanted): Promise<number> {
+    const { range, recorded } = this.#options;
+    await this.#change((table) =>
+      claimUids(table, [wanted], { range, reserved: new Set(recorded()) }),
+    );
+    const uid = this.of(wanted.uid);
+    if (uid === undefined)
+      throw new ArgusError("Internal", "a claimed user id is not in the table");
+    return uid;
+  }
+
+  async release(sessionUid: string): Promise<void> {
+    if (this.of(sessionUid) === undefined) return;
+    await this.#change((table) => releaseUids(table, new Set([sessionUid])));
+  }
+
+  async #change(change: Change): Promise<void> {
+    const done = Promise.withResolvers<void>();
+    this.#requests.push({ change, done });
+    if (!this.#writing) await this.#writeAll();
+    await done.promise;
+  }
+
+  /** Writes until no request waits; every request of one round shares its swap. */
+  async #writeAll(): Promise<void> {
+    this.#writing = true;
+    try {
+      while (this.#requests.length > 0) await this.#round(this.#requests.splice(0));
+    } finally {
+      this.#writing = false;
+    }
+  }
+
+  async #round(requests: Request[]): Promise<void> {
+    try {
+      await this.#swap(requests);
+    } catch (error) {
+      for (const { done } of requests) done.reject(error);
+    }
+  }
+
+  async #swap(requests: Request[]): Promise<void> {
+    for (let attempt = 0; attempt < MAX_SWAPS; attempt += 1) {
+      const { next, refused } = applyAll(this.#table, requests);
+      try {
+        if (next !== this.#table) await this.#write(next);
+        for (const [{ done }, error] of refused) done.reject(error);
+        for (const { done } of requests) done.resolve();
+        return;
+      } catch (error) {
+        // Somebody deleted the object: what we know is written again.
+        if (isNotFound(error)) this.#object = undefined;
+        else if (isConflict(error) || isAlreadyExists(error)) await this.load();
+        else throw error;
+      }
+    }
+    throw new ArgusError(
+      "Conflict",
+      `ConfigMap ${NAME} changed ${MAX_SWAPS} times under our hands`,
+    );
+  }
+
+  async #write(table: UidTable): Promise<void> {
+    const { kube, namespace } = this.#options;
+    const { resourceVersion, uid } = this.#object?.metadata ?? {};
+    const object: ConfigMap = {
+      apiVersion: "v1",
+      kind: "ConfigMap",
+      metadata: { name: NAME, namespace, ...(resourceVersion ? { resourceVersion, uid } : {}) },
+      data: formatUidTable(table),
+    };
+    this.#object = resourceVersion
+      ? await kube.replace(configMaps, object)
+      : await kube.create(configMaps, object);
+    this.#adopt(table);
+  }
+
+  #adopt(table: UidTable): void {
+    this.#table = table;
+    this.#bySession = new Map([...table].map(([number, { uid }]) => [uid, number]));
+  }
+}
+
+/** One request that cannot be met must not fail the others. */
+function applyAll(table: UidTable, requests: Request[]) {
+  const refused = new Map<Request, unknown>();
+  let next = table;
+  for (const request of requests) {
+    try {
+      next = request.change(next);
+    } catch (error) {
+      refused.set(request, error);
+    }
+  }
+  return { next, refused };
+}

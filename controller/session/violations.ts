@@ -1,0 +1,90 @@
+import type { Container, PodSpec } from "#cluster/core-types.ts";
+import type { ArgusSession } from "#crds/kinds.ts";
+import { POD } from "#protocol/pod.ts";
+import { isMap } from "./merge.ts";
+
+/** Volume sources that the restricted pod security standard admits. */
+const VOLUME_SOURCES = [
+  "configMap",
+  "csi",
+  "downwardAPI",
+  "emptyDir",
+  "ephemeral",
+  "image",
+  "persistentVolumeClaim",
+  "projected",
+  "secret",
+];
+const HOST_FIELDS = ["hostNetwork", "hostPID", "hostIPC"];
+/** Volumes with this prefix are ours. */
+const OWN_PREFIX = "argus-";
+
+/** One sentence for each thing in the session's podTemplate that a session pod may not have; empty = admissible. */
+export function violations({ spec }: Pick<ArgusSession, "spec">): string[] {
+  const template = (spec.podTemplate?.spec ?? {}) as Partial<PodSpec>;
+  const claimNames = (spec.volumeClaimTemplates ?? []).map(({ metadata }) => metadata.name);
+  return [
+    ...shapeViolations(template),
+    ...HOST_FIELDS.filter((field) => template[field] === true).map(
+      (field) => `podTemplate.spec.${field} shares the node with the agent: remove it`,
+    ),
+    ...(template.shareProcessNamespace === true
+      ? ["podTemplate.spec.shareProcessNamespace breaks the process limit: remove it"]
+      : []),
+    ...containersOf(template).flatMap(containerViolations),
+    ...listOf(template.volumes).flatMap((volume) => volumeViolations(volume, claimNames)),
+    ...claimNames
+      .filter((name) => name.startsWith(OWN_PREFIX))
+      .map((name) => `volumeClaimTemplates "${name}": names with ${OWN_PREFIX} belong to Argus`),
+  ];
+}
+
+/** The CRD preserves whatever podTemplate.spec holds, so its lists may be anything. */
+function shapeViolations(template: Partial<PodSpec>): string[] {
+  return ["containers", "initContainers", "volumes"].flatMap((field) => {
+    const value = template[field];
+    if (value === undefined) return [];
+    const named = Array.isArray(value) && value.every((item) => isMap(item) && isName(item.name));
+    return named ? [] : [`podTemplate.spec.${field} must be a list of objects with a name`];
+  });
+}
+
+function isName(name: unknown): boolean {
+  return typeof name === "string" && name.length > 0;
+}
+
+function containersOf(template: Partial<PodSpec>): Container[] {
+  return [...listOf(template.containers), ...listOf(template.initContainers)];
+}
+
+function listOf<T>(list: T[] | undefined): T[] {
+  return Array.isArray(list) ? list.filter(isMap) : [];
+}
+
+function containerViolations(container: Container): string[] {
+  const context = container.securityContext ?? {};
+  const added = isMap(context.capabilities) ? context.capabilities.add : undefined;
+  const where = `podTemplate.spec container "${container.name}"`;
+  const found: [boolean, string][] = [
+    [context.privileged === true, "privileged"],
+    [context.allowPrivilegeEscalation === true, "allowPrivilegeEscalation"],
+    [Array.isArray(added) && added.length > 0, "capabilities.add"],
+    [context.runAsUser !== undefined, "runAsUser (the session has a user of its own)"],
+    [listOf(container.ports).some((port) => port.hostPort !== undefined), "hostPort"],
+    [container.name === POD.container && container.command !== undefined, COMMAND_ADVICE],
+  ];
+  return found.filter(([is]) => is).map(([, what]) => `${where}: remove ${what}`);
+}
+
+const COMMAND_ADVICE = "command (the container runs the bridge; set spec.runtime.command)";
+
+function volumeViolations(volume: { name: string }, claimNames: string[]): string[] {
+  const source = Object.keys(volume).find((field) => field !== "name");
+  const where = `podTemplate.spec volume "${volume.name}"`;
+  if (volume.name.startsWith(OWN_PREFIX)) {
+    return [`${where}: names with ${OWN_PREFIX} belong to Argus, choose another`];
+  }
+  if (claimNames.includes(volume.name)) return [`${where}: a volumeClaimTemplate has this name`];
+  if (source !== undefined && VOLUME_SOURCES.includes(source)) return [];
+  return [`${where}: ${source ?? "no source"} is not allowed, use ${VOLUME_SOURCES.join(", ")}`];
+}
