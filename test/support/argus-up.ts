@@ -85,7 +85,7 @@ export class ArgusUp {
   async #ready(): Promise<void> {
     await eventually("argus up says that it is ready", () => {
       if (this.#child.exitCode !== null) throw new Error(`argus up ended: ${this.output}`);
-      return /ready/i.test(this.output);
+      return this.output.includes("Argus is ready");
     });
     const client = JSON.parse(readFileSync(join(this.data, "client.json"), "utf8")) as {
       url: string;
