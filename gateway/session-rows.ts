@@ -11,7 +11,7 @@ export function sessionRows(sessions: readonly ArgusSession[]): SessionRow[] {
 }
 
 function sessionRow(session: ArgusSession): SessionRow {
-  const { name } = session.metadata;
+  const { name, creationTimestamp } = session.metadata;
   const ready = condition(session, "Ready");
   return {
     sessionId: name,
@@ -22,6 +22,7 @@ function sessionRow(session: ArgusSession): SessionRow {
     ready: ready?.status === "True",
     reason: ready?.reason ?? "Pending",
     message: ready?.message ?? "The controller has not taken up the session yet.",
+    ...(creationTimestamp ? { createdAt: creationTimestamp } : {}),
   };
 }
 

@@ -59,5 +59,6 @@ export const SessionRow = z.object({
   ready: z.boolean(),
   reason: z.string(),
   message: z.string(),
+  createdAt: z.string().optional(),
 });
 export type SessionRow = z.infer<typeof SessionRow>;

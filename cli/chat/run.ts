@@ -6,7 +6,7 @@ import { step } from "./conversation.ts";
 import { type Link, openLink } from "./link.ts";
 import { DECISIONS, type Decision, type Shown, type TurnEnd } from "./shown.ts";
 import { type Chat, type ChatEvent, createChat, type Effect } from "./state.ts";
-import { openOneShot, openTerminal, type Terminal } from "./terminal.ts";
+import { openPlain, openTerminal, type Terminal } from "./terminal.ts";
 
 /** Who answers the agent's questions: the person, or always the same. */
 export type Answerer = "ask" | "accept" | "decline";
@@ -24,7 +24,7 @@ export interface ChatRun {
   interactive: boolean;
   input: Readable;
   output: Writable;
-  /** In one shot everything but the agent's words goes here. */
+  /** Without a person everything but the agent's words goes here. */
   notes: Writable;
   clock: Clock;
   newId: () => string;
@@ -71,7 +71,7 @@ class Talk {
             onInterrupt: () => this.#interrupt(),
             onEnd: () => this.#inputEnd(),
           })
-        : openOneShot(options);
+        : openPlain(options);
   }
 
   async run(): Promise<number> {

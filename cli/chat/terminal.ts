@@ -15,6 +15,8 @@ export interface Terminal {
 export interface TerminalOptions {
   input: Readable;
   output: Writable;
+  /** Without a person: everything but the agent's words. */
+  notes: Writable;
   /** A person sits there: prompt, colours, Ctrl-C by key. */
   interactive: boolean;
   onLine: (line: string) => void;
@@ -37,11 +39,19 @@ export function openTerminal(options: TerminalOptions): Terminal {
   lines.on("line", options.onLine);
   lines.on("SIGINT", options.onInterrupt);
   lines.on("close", options.onEnd);
-  return interactive ? new Prompting(lines, output) : plain(lines, output);
+  if (interactive) return new Prompting(lines, output);
+  const plain = openPlain(options);
+  return {
+    ...plain,
+    close: () => {
+      plain.close();
+      lines.close();
+    },
+  };
 }
 
-/** One message: the agent's words on `output`, everything else on `notes`. */
-export function openOneShot({ output, notes }: { output: Writable; notes: Writable }): Terminal {
+/** For scripts: the agent's words on `output`, everything else on `notes`. */
+export function openPlain({ output, notes }: { output: Writable; notes: Writable }): Terminal {
   const words = new Transcript(false);
   const rest = new Transcript(false);
   return {
@@ -56,21 +66,6 @@ export function openOneShot({ output, notes }: { output: Writable; notes: Writab
     close: () => {
       output.write(words.freshLine());
       notes.write(rest.freshLine());
-    },
-  };
-}
-
-function plain(lines: Interface, output: Writable): Terminal {
-  const transcript = new Transcript(false);
-  return {
-    show: (shown) => void output.write(transcript.render(shown)),
-    ask: (question) => {
-      if (question) output.write(questionText(transcript, question));
-    },
-    prompt: () => undefined,
-    close: () => {
-      output.write(transcript.freshLine());
-      lines.close();
     },
   };
 }

@@ -127,6 +127,8 @@ export function turnCompleted(chat: Chat, params: unknown): void {
   const answered = ![...chat.open.values()].some(({ kind }) => kind === "turn");
   chat.outbox.turnEnded(id, end);
   chat.paused = false;
+  // An interrupted answer has no end of its own.
+  show(chat, "agent", "\n");
   // Not yet answered = the answer that follows finds the recorded end.
   if (own && answered) settle(chat, end, textAt(params, "turn", "error", "message"));
   else if (end === "interrupted") show(chat, "status", "the turn was interrupted");

@@ -5,12 +5,10 @@ import { ArgusError, errorMessage } from "#lib/errors.ts";
 import { SessionParams, SessionRow } from "#protocol/client.ts";
 import type { ClientFile } from "../client.ts";
 
-/** Additive: gateways that know when a session was made tell it. */
-const Row = SessionRow.extend({ createdAt: z.string().optional() });
-const Rows = z.object({ sessions: z.array(Row) });
+const Rows = z.object({ sessions: z.array(SessionRow) });
 const CALL_MS = 15_000;
 
-export async function listSessions(gateway: ClientFile): Promise<z.infer<typeof Row>[]> {
+export async function listSessions(gateway: ClientFile): Promise<SessionRow[]> {
   const answer = await call(gateway, "GET", "/sessions");
   return Rows.parse(await answer.json()).sessions;
 }
