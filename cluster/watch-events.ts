@@ -1,4 +1,5 @@
 import { ArgusError } from "#lib/errors.ts";
+import { LineSplitter } from "#lib/lines.ts";
 import type { KubeStatus } from "./kube-error.ts";
 import type { KubeObject } from "./types.ts";
 
@@ -10,7 +11,6 @@ export type WatchEvent<T extends KubeObject> =
 
 /** A line is one object; etcd takes requests of at most 1.5 MiB, and JSON of it may be some times larger. */
 export const MAX_EVENT_BYTES = 16 * 1024 * 1024;
-const NEWLINE = 10;
 const TYPES = ["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"];
 
 /** The stream cannot be trusted from here on: the cache must be listed again. */
@@ -27,23 +27,11 @@ export class BrokenStreamError extends ArgusError {
 export async function* watchEvents<T extends KubeObject>(
   body: AsyncIterable<Buffer>,
 ): AsyncGenerator<WatchEvent<T>> {
-  let partial: Buffer[] = [];
-  let partialBytes = 0;
+  const splitter = new LineSplitter({ maxBytes: MAX_EVENT_BYTES, onOverflow: "stop" });
   for await (const chunk of body) {
-    let start = 0;
-    let end = chunk.indexOf(NEWLINE);
-    while (end !== -1) {
-      const line = chunk.subarray(start, end);
-      yield parse<T>(partial.length > 0 ? Buffer.concat([...partial, line]) : line);
-      partial = [];
-      partialBytes = 0;
-      start = end + 1;
-      end = chunk.indexOf(NEWLINE, start);
-    }
-    if (start === chunk.length) continue;
-    partial.push(chunk.subarray(start));
-    partialBytes += chunk.length - start;
-    if (partialBytes > MAX_EVENT_BYTES) {
+    const { lines, overflows } = splitter.push(chunk);
+    for (const line of lines) yield parse<T>(line);
+    if (overflows > 0) {
       throw new BrokenStreamError(`a watch event has more than ${MAX_EVENT_BYTES} bytes`);
     }
   }

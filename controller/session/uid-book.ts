@@ -41,6 +41,7 @@ export class UidBook {
   readonly #options: UidBookOptions;
   #table: UidTable = new Map();
   #bySession = new Map<string, number>();
+  #byName = new Map<string, UidHolder[]>();
   #object: ConfigMap | undefined;
   #requests: Request[] = [];
   #writing = false;
@@ -61,8 +62,14 @@ export class UidBook {
     return this.#bySession.get(sessionUid);
   }
 
-  holders(): UidHolder[] {
-    return [...this.#table.values()];
+  /** Names of all sessions that hold an id, also of those that are gone. */
+  names(): string[] {
+    return [...this.#byName.keys()];
+  }
+
+  /** The sessions of this name that hold an id: the living one and those before it. */
+  holdersNamed(name: string): UidHolder[] {
+    return this.#byName.get(name) ?? [];
   }
 
   async claim(wanted: Wanted): Promise<number> {
@@ -145,6 +152,7 @@ export class UidBook {
   #adopt(table: UidTable): void {
     this.#table = table;
     this.#bySession = new Map([...table].map(([number, { uid }]) => [uid, number]));
+    this.#byName = Map.groupBy(table.values(), ({ name }) => name);
   }
 }
 

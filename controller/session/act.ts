@@ -1,0 +1,115 @@
+import type { Pod } from "#cluster/core-types.ts";
+import { isAlreadyExists, isConflict, isNotFound, KubeError } from "#cluster/kube-error.ts";
+import { keyOf, refOf } from "#cluster/objects.ts";
+import { persistentVolumeClaims, pods, serviceAccounts } from "#cluster/resources.ts";
+import type { Informer, KubeClient, KubeObject, ObjectRef, Resource } from "#cluster/types.ts";
+import type { Written } from "../written.ts";
+import { isOurs, type Observed } from "./observe.ts";
+import { type Action, type Problem, podNotOwned } from "./plan.ts";
+
+export interface ActContext {
+  kube: KubeClient;
+  pods: Informer<Pod>;
+  claims: Informer<KubeObject>;
+  written: Written;
+  /** Tells that the service account exists, or that it may not any more. */
+  setServiceAccount: (exists: boolean) => void;
+}
+
+/** What went wrong in a way that people should see; `error` where a retry with back-off may help. */
+export interface Failure {
+  problem: Problem;
+  error?: unknown;
+}
+
+/**
+ * Makes the writes in order and stops at the first that fails. Each is harmless when repeated: creates have names of their own,
+ * deletes and patches name the UID. Throws what only concerns the way to the API server.
+ */
+export async function act(
+  actions: readonly Action[],
+  { session }: Observed,
+  context: ActContext,
+): Promise<Failure | undefined> {
+  const key = keyOf(session);
+  for (const action of actions) {
+    try {
+      await write(action, key, context);
+    } catch (error) {
+      if (action.do === "delete" && (isNotFound(error) || isConflict(error))) continue;
+      const failure =
+        action.do === "create" && isAlreadyExists(error)
+          ? await taken(action, context, (pod) => isOurs(pod, session))
+          : explain(action, error, context);
+      if (failure) return failure;
+    }
+  }
+  return undefined;
+}
+
+async function write(action: Action, key: string, context: ActContext): Promise<void> {
+  const { kube, written } = context;
+  switch (action.do) {
+    case "create": {
+      const made = await kube.create(action.resource, action.object);
+      const cache = cacheOf(action.resource, context);
+      if (cache) written.wrote(key, cache, made);
+      if (action.resource === serviceAccounts) context.setServiceAccount(true);
+      return;
+    }
+    case "patch":
+      written.wrote(key, context.claims, await kube.jsonPatch(action.ref, action.patch));
+      return;
+    case "delete": {
+      const { ref, uid } = action;
+      await kube.delete(ref, { uid });
+      const cache = cacheOf(ref.resource, context);
+      if (cache) written.deleted(key, cache, { objectKey: keyOfRef(ref), uid });
+      return;
+    }
+    case "claimUid":
+      return;
+  }
+}
+
+function cacheOf(resource: Resource, { pods: podCache, claims }: ActContext) {
+  if (resource === pods) return podCache;
+  return resource === persistentVolumeClaims ? claims : undefined;
+}
+
+function keyOfRef({ namespace, name }: ObjectRef): string {
+  return `${namespace}/${name}`;
+}
+
+/** The name is taken: by ourselves before the cache saw it, which is well, or by somebody else. */
+async function taken(
+  { resource, object }: Extract<Action, { do: "create" }>,
+  { kube, setServiceAccount }: ActContext,
+  isOwn: (pod: Pod) => boolean,
+): Promise<Failure | undefined> {
+  if (resource === serviceAccounts) setServiceAccount(true);
+  if (resource !== pods) return undefined;
+  const pod = await kube.get<Pod>(refOf(resource, object));
+  return pod && !isOwn(pod) ? { problem: podNotOwned(pod) } : undefined;
+}
+
+function explain(action: Action, error: unknown, context: ActContext): Failure {
+  if (!(error instanceof KubeError) || action.do !== "create") throw error;
+  const { kind, metadata } = action.object;
+  const what = `${kind} ${metadata.namespace}/${metadata.name}`;
+  if (error.status === 403 && /exceeded quota/.test(error.message)) {
+    const message = `${what} is above the namespace's quota (${error.message}): free or raise it`;
+    return { problem: { reason: "QuotaExceeded", message }, error };
+  }
+  if (error.status === 403) {
+    // A pod is refused like this when somebody deleted its service account.
+    context.setServiceAccount(false);
+    const message = `${what} was refused: ${error.message}`;
+    return { problem: { reason: "DependenciesNotReady", message }, error };
+  }
+  if (error.status === 422 || error.status === 400) {
+    const message = `${what} is not valid: ${error.message}`;
+    return { problem: { reason: "SpecInvalid", message, terminal: true }, error };
+  }
+  throw error;
+}

@@ -1,0 +1,242 @@
+import type { PersistentVolumeClaim, Pod } from "#cluster/core-types.ts";
+import type { EventRecorder } from "#cluster/events.ts";
+import { isConflict, isNotFound } from "#cluster/kube-error.ts";
+import { splitKey } from "#cluster/objects.ts";
+import { argusSessions, persistentVolumeClaims, pods } from "#cluster/resources.ts";
+import type { Informer, KubeClient, KubeObject } from "#cluster/types.ts";
+import { ArgusSessionSpec } from "#crds/argus-session.ts";
+import { API_VERSION, type ArgusSession } from "#crds/kinds.ts";
+import type { Clock } from "#lib/clock.ts";
+import { ArgusError } from "#lib/errors.ts";
+import { LABEL } from "#protocol/pod.ts";
+import { type Outcome, TerminalError } from "../reconciler.ts";
+import type { Written } from "../written.ts";
+import { type ActContext, act, type Failure } from "./act.ts";
+import type { BridgeReader } from "./bridge-reader.ts";
+import { isOurs, type Observed, observe, type Sources } from "./observe.ts";
+import { type Action, type Plan, type Problem, plan } from "./plan.ts";
+import { type PodSettings, USER_NAMESPACE_UID } from "./pod.ts";
+import { isAgentRunning } from "./pod-state.ts";
+import { computeStatus, isUrgent, statusDiffers } from "./status.ts";
+import type { UidBook } from "./uid-book.ts";
+
+export interface SessionReconcilerOptions {
+  kube: KubeClient;
+  sessions: Informer<ArgusSession>;
+  pods: Informer<Pod>;
+  claims: Informer<PersistentVolumeClaim>;
+  podsOf: (sessionUid: string) => Pod[];
+  claimsOf: (sessionUid: string) => PersistentVolumeClaim[];
+  book: UidBook;
+  bridges: BridgeReader;
+  written: Written;
+  events: EventRecorder;
+  settings: PodSettings;
+  /** Whether the namespace's service account exists, as of the start. */
+  serviceAccountExists: boolean;
+  clock: Clock;
+}
+
+const FIELD_MANAGER = "argus-controller";
+/** The cache is behind what was written; its event comes sooner than this. */
+const BEHIND_MS = 1000;
+/** A problem that only people can end sends no event of its own. */
+const PROBLEM_MS = 30_000;
+/** Steps of a start are written together. */
+const SETTLE_MS = 1500;
+
+/** One ArgusSession: pod, volume claims, user id and status. */
+export class SessionReconciler {
+  readonly #options: SessionReconcilerOptions;
+  readonly #sources: Sources;
+  readonly #context: ActContext;
+  /** Since when a status that is not urgent waits. */
+  readonly #unsettled = new Map<string, number>();
+  #serviceAccountExists: boolean;
+
+  constructor(options: SessionReconcilerOptions) {
+    this.#options = options;
+    this.#serviceAccountExists = options.serviceAccountExists;
+    const { book, bridges, claims, kube, written } = options;
+    this.#sources = {
+      pod: (key) => options.pods.get(key),
+      podsOf: options.podsOf,
+      claim: (key) => claims.get(key),
+      uidOf: ({ metadata }) => book.of(metadata.uid ?? ""),
+      serviceAccountExists: () => this.#serviceAccountExists,
+      bridge: (pod) => bridges.status(pod),
+    };
+    this.#context = {
+      kube,
+      pods: options.pods,
+      claims,
+      written,
+      setServiceAccount: (exists) => {
+        this.#serviceAccountExists = exists;
+      },
+    };
+  }
+
+  async reconcile(key: string): Promise<Outcome> {
+    const found = this.#options.sessions.get(key);
+    await this.#releaseFormer(key, found);
+    if (!found) {
+      this.#unsettled.delete(key);
+      return { done: true };
+    }
+    if (!this.#options.written.isSeen(key)) return { requeueAfterMs: BEHIND_MS };
+    const { session, wrong } = checked(found);
+    const { observed, decided } = await this.#decide(session, wrong);
+    const failure = await act(decided.actions, observed, this.#context);
+    await this.#tell(session, decided.actions, failure);
+    // Written, and nothing to report: the status follows when the cache shows it.
+    if (decided.actions.length > 0 && !failure) return { requeueAfterMs: BEHIND_MS };
+    const problem = failure?.problem ?? decided.problem;
+    const waitMs = await this.#writeStatus(key, observed, problem);
+    return this.#outcome({ observed, decided, problem, waitMs, failure });
+  }
+
+  /** Claims a user id first where one is missing: everything else is decided with it. */
+  async #decide(
+    session: ArgusSession,
+    wrong: Problem | undefined,
+  ): Promise<{ observed: Observed; decided: Plan }> {
+    const { book, settings } = this.#options;
+    const observed = observe(session, this.#sources);
+    if (wrong) return { observed, decided: { actions: [], problem: wrong } };
+    const decided = plan(observed, settings, this.#now());
+    if (!decided.actions.some((action) => action.do === "claimUid")) return { observed, decided };
+    const { name, uid = "" } = session.metadata;
+    const former = session.status?.runAsUser;
+    const recorded = former === USER_NAMESPACE_UID ? undefined : former;
+    try {
+      await book.claim({ name, uid, recorded });
+    } catch (error) {
+      if (!(error instanceof ArgusError) || error.code !== "Unavailable") throw error;
+      const problem = { reason: "DependenciesNotReady", message: error.message };
+      return { observed, decided: { actions: [], problem } };
+    }
+    const again = observe(session, this.#sources);
+    return { observed: again, decided: plan(again, settings, this.#now()) };
+  }
+
+  /** Writes the status where it differs; returns how long a change that may wait still waits. */
+  async #writeStatus(
+    key: string,
+    observed: Observed,
+    problem: Problem | undefined,
+  ): Promise<number | undefined> {
+    const { session } = observed;
+    const status = computeStatus(observed, problem, this.#now());
+    if (!statusDiffers(session, status)) {
+      this.#unsettled.delete(key);
+      return undefined;
+    }
+    const waitMs = isUrgent(session, status) ? 0 : this.#settling(key);
+    if (waitMs > 0) return waitMs;
+    const { name, namespace, uid } = session.metadata;
+    const object = {
+      apiVersion: API_VERSION,
+      kind: "ArgusSession",
+      // With the UID a successor of the same name is never given this status.
+      metadata: { name, ...(namespace ? { namespace } : {}), ...(uid ? { uid } : {}) },
+      status,
+    };
+    const { kube, sessions, written } = this.#options;
+    const manager = { fieldManager: FIELD_MANAGER, force: true };
+    try {
+      const answer = await kube.applyStatus(argusSessions, object, manager);
+      written.wrote(key, sessions, answer);
+    } catch (error) {
+      // The session is gone or another one has its name: its event is on the way.
+      if (!isNotFound(error) && !isConflict(error)) throw error;
+    }
+    this.#unsettled.delete(key);
+    return undefined;
+  }
+
+  #settling(key: string): number {
+    const nowMs = this.#options.clock.now();
+    const sinceMs = this.#unsettled.get(key) ?? nowMs;
+    this.#unsettled.set(key, sinceMs);
+    return sinceMs + SETTLE_MS - nowMs;
+  }
+
+  #outcome(made: {
+    observed: Observed;
+    decided: Plan;
+    problem: Problem | undefined;
+    waitMs: number | undefined;
+    failure: Failure | undefined;
+  }): Outcome {
+    const { observed, decided, problem, waitMs, failure } = made;
+    const { name } = observed.session.metadata;
+    if (problem?.terminal) throw new TerminalError("InvalidInput", problem.message, { name });
+    if (failure?.error) throw failure.error;
+    const pod = observed.pod;
+    const reads = pod && isOurs(pod, observed.session) && isAgentRunning(pod);
+    const times = [
+      waitMs,
+      decided.requeueAfterMs,
+      problem && PROBLEM_MS,
+      reads ? this.#options.bridges.nextMs(pod) : undefined,
+    ].filter((each) => each !== undefined);
+    return times.length > 0 ? { requeueAfterMs: Math.min(...times) } : { done: true };
+  }
+
+  /** Frees the ids of sessions that had this name, once nothing of theirs exists any more, by the API server's own word. */
+  async #releaseFormer(key: string, session: ArgusSession | undefined): Promise<void> {
+    const { book, podsOf, claimsOf } = this.#options;
+    const { name, namespace } = splitKey(key);
+    for (const { uid } of book.holdersNamed(name)) {
+      if (uid === session?.metadata.uid) continue;
+      if (podsOf(uid).length > 0 || claimsOf(uid).length > 0) continue;
+      if (await this.#anyChild(namespace, uid)) continue;
+      await book.release(uid);
+    }
+  }
+
+  async #anyChild(namespace: string, sessionUid: string): Promise<boolean> {
+    const { kube } = this.#options;
+    const selection = { namespace, labelSelector: `${LABEL.sessionUid}=${sessionUid}`, limit: 1 };
+    for (const resource of [pods, persistentVolumeClaims]) {
+      const { items } = await kube.list(resource, selection);
+      if (items.length > 0) return true;
+    }
+    return false;
+  }
+
+  async #tell(session: ArgusSession, actions: Action[], failure?: Failure): Promise<void> {
+    const { events } = this.#options;
+    const object: KubeObject = { ...session, apiVersion: API_VERSION, kind: "ArgusSession" };
+    if (failure) {
+      await events.record(object, { ...failure.problem, type: "Warning" });
+      return;
+    }
+    for (const action of actions) {
+      if (action.do === "create" && action.resource === pods) {
+        const message = `created pod ${action.object.metadata.name}`;
+        await events.record(object, { reason: "PodCreated", message });
+      } else if (action.do === "delete") {
+        const message = `deleted ${action.ref.resource.kind} ${action.ref.name}: ${action.why}`;
+        await events.record(object, { reason: `${action.ref.resource.kind}Deleted`, message });
+      }
+    }
+  }
+
+  #now(): Date {
+    return new Date(this.#options.clock.now());
+  }
+}
+
+/** The session with every default in place. A spec that an older CRD let through is a problem, never a crash. */
+function checked(session: ArgusSession): { session: ArgusSession; wrong?: Problem } {
+  const { data, error } = ArgusSessionSpec.safeParse(session.spec);
+  if (data) return { session: { ...session, spec: data } };
+  const fields = error.issues
+    .slice(0, 5)
+    .map(({ path, message }) => `${path.join(".")}: ${message}`);
+  const message = `spec is not valid: ${fields.join("; ")}`;
+  const wrong = { reason: "SpecInvalid", message, terminal: true };
+  return { session: { ...session, spec: ArgusSessionSpec.parse({}) }, wrong };
+}
