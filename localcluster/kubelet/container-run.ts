@@ -29,6 +29,8 @@ export interface RunInput {
 
 /** As a kubelet: longer termination messages are cut. */
 const MAX_MESSAGE_BYTES = 4096;
+/** How long the output may stay open after the last known process of a run ended. */
+const OUTPUT_END_MS = 2000;
 const LOG_TAIL_LINES = 80;
 const LOG_TAIL_BYTES = 2048;
 
@@ -109,7 +111,7 @@ export class ContainerRun {
     const exit = await this.#held.exited;
     const finishedMs = Date.now();
     await this.end(0);
-    await this.#copied;
+    await this.#outputEnd();
     await this.#input.context.logs.finish(this.#log);
     const oomKilled = exit.exitCode === 137 && ((await this.#cgroup?.oomKills()) ?? 0) > 0;
     await this.#cgroup?.remove();
@@ -123,6 +125,17 @@ export class ContainerRun {
       startedAt: kubeTime(this.startedMs),
       finishedAt: kubeTime(finishedMs),
     };
+  }
+
+  /** Without a cgroup a process can hide from its end and keep our pipe open; then the log ends without it. */
+  async #outputEnd(): Promise<void> {
+    const { stdout, stderr } = this.#held.child;
+    const timer = setTimeout(() => {
+      stdout?.destroy();
+      stderr?.destroy();
+    }, OUTPUT_END_MS);
+    await this.#copied;
+    clearTimeout(timer);
   }
 
   /** What the container left in its file; without it and with the fallback policy the end of its output. */

@@ -2,13 +2,18 @@ import { errorMessage } from "#lib/errors.ts";
 import type { ContainerPlan } from "./container-plan.ts";
 import { ContainerRun } from "./container-run.ts";
 import type { KubeletContext } from "./context.ts";
-import type { PodEvent } from "./events.ts";
 import type { Owner } from "./identity.ts";
 import { type Container, kubeTime, type Terminated } from "./pod.ts";
 import { runProbes } from "./probe.ts";
 import type { ProbeKind } from "./probe-state.ts";
 import { nextCrashes, restartDelayMs, restarts } from "./restart.ts";
 import type { ContainerRecord } from "./status.ts";
+
+export interface PodEvent {
+  type: "Normal" | "Warning";
+  reason: string;
+  message: string;
+}
 
 /** What a container needs from its pod. */
 export interface ContainerHome {
@@ -82,7 +87,6 @@ async function startRun(
       type: "Warning",
       reason: "Failed",
       message: `Error: ${prepared}`,
-      container: container.name,
     });
     await home.pause(CONFIG_RETRY_MS, true);
     return "retry";
@@ -101,7 +105,7 @@ async function startRun(
     });
   } catch (error) {
     const message = errorMessage(error);
-    home.event({ type: "Warning", reason: "Failed", message, container: container.name });
+    home.event({ type: "Warning", reason: "Failed", message });
     const at = kubeTime(Date.now());
     return { exitCode: 128, reason: "StartError", message, startedAt: at, finishedAt: at };
   }
@@ -122,7 +126,7 @@ async function watchRun(
   };
   const onPodEnd = () => {
     const message = `Stopping container ${container.name}`;
-    home.event({ type: "Normal", reason: "Killing", message, container: container.name });
+    home.event({ type: "Normal", reason: "Killing", message });
     end(home.graceMs());
   };
   home.signal.addEventListener("abort", onPodEnd, { once: true });
@@ -147,7 +151,7 @@ function reports(
 ) {
   const title = (kind: ProbeKind) => kind.charAt(0).toUpperCase() + kind.slice(1);
   const event = (type: PodEvent["type"], reason: string, message: string) =>
-    home.event({ type, reason, message, container: container.name });
+    home.event({ type, reason, message });
   return {
     turned(kind: ProbeKind, ok: boolean): void {
       if (kind === "startup") record.started = ok;
@@ -176,7 +180,7 @@ function noteStart(
   record.ready = false;
   home.changed();
   const message = `Started container ${container.name}`;
-  home.event({ type: "Normal", reason: "Started", message, container: container.name });
+  home.event({ type: "Normal", reason: "Started", message });
 }
 
 function noteEnd(home: ContainerHome, record: ContainerRecord, ended: Terminated): void {
@@ -201,7 +205,6 @@ async function backOff(
     type: "Warning",
     reason: "BackOff",
     message: `Back-off restarting failed container ${container.name}`,
-    container: container.name,
   });
   await home.pause(delayMs, false);
 }

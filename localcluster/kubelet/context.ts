@@ -1,9 +1,9 @@
+import type { EventRecorder } from "#cluster/events.ts";
 import type { Informer, KubeClient } from "#cluster/types.ts";
 import type { Logger } from "#lib/logger.ts";
 import type { AddressPool } from "./addresses.ts";
 import type { Cgroups } from "./cgroup.ts";
 import type { Claim, ClaimKeeper } from "./claims.ts";
-import type { EventRecorder } from "./events.ts";
 import type { LogStore } from "./log-store.ts";
 import type { RunRecords } from "./run-records.ts";
 

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { chmod, mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { EventRecorder } from "#cluster/events.ts";
 import { startInformer } from "#cluster/informer.ts";
 import { configMaps, persistentVolumeClaims, pods, secrets } from "#cluster/resources.ts";
 import type { KubeClient, KubeObject, Resource } from "#cluster/types.ts";
@@ -10,8 +11,7 @@ import type { Running } from "#lib/running.ts";
 import { AddressPool } from "./addresses.ts";
 import { openCgroups, removeCgroups } from "./cgroup.ts";
 import { type Claim, ClaimKeeper } from "./claims.ts";
-import type { KubeletContext } from "./context.ts";
-import { EventRecorder } from "./events.ts";
+import { FIELD_MANAGER, type KubeletContext } from "./context.ts";
 import { mayChangeUser } from "./identity.ts";
 import { isolationWarnings } from "./isolation.ts";
 import type { LogStore } from "./log-store.ts";
@@ -107,7 +107,7 @@ async function makeContext(options: KubeletOptions, caches: Caches): Promise<Kub
     addresses: new AddressPool(options.addressPool, folder),
     claims,
     claimKeeper: new ClaimKeeper(claimOptions),
-    events: new EventRecorder(kube, logger),
+    events: new EventRecorder({ kube, component: FIELD_MANAGER, logger }),
     runs,
     cgroups,
     lost,
@@ -197,7 +197,6 @@ async function stopped(
   const ending = [...workers.values()];
   for (const worker of ending) worker.stop(STOP_GRACE_MS);
   await Promise.all(ending.map((worker) => worker.done));
-  await context.events.flush();
   await publishNode(context.kube, false, Date.now()).catch((error: unknown) => {
     context.logger.warn({ error: errorMessage(error) }, "node status not written");
   });

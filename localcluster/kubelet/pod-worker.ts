@@ -257,7 +257,7 @@ export class PodWorker {
         this.#pod.spec.containers.every((each) => each.name === name) ||
         this.#records.init.some((record) => record.name === name),
       changed: () => this.#status.changed(),
-      event: (event) => this.#context.events.record(this.#pod, event),
+      event: ({ type, reason, message }) => this.#event(type, reason, message),
       pause: (ms, early) => (early ? this.#wake : new Wake()).wait(ms, signal),
       plan: async (container) => {
         const inside = container.terminationMessagePath ?? DEFAULT_MESSAGE_PATH;
@@ -288,6 +288,7 @@ export class PodWorker {
   }
 
   #event(type: "Normal" | "Warning", reason: string, message: string): void {
-    this.#context.events.record(this.#pod, { type, reason, message });
+    const pod = { ...this.#pod, apiVersion: "v1", kind: "Pod" };
+    void this.#context.events.record(pod, { type, reason, message });
   }
 }
