@@ -24,14 +24,13 @@ export function newKey(now: number): GatewayKey {
   };
 }
 
-/** The key that signs now: the newest that pods have had time to learn, else the oldest (the very first). */
+/** The key that signs now: the newest that pods have had time to learn, else the oldest (the very first). Keys stand in the order of their making. */
 export function signingKey(keys: readonly GatewayKey[], now: number): GatewayKey | undefined {
-  const inOrder = [...keys].sort((a, b) => a.createdAt - b.createdAt);
-  const known = inOrder.filter(
+  const known = keys.filter(
     ({ publishedAt, retiredAt }) =>
       retiredAt === null && publishedAt !== null && publishedAt + PUBLISH_LEAD_MS <= now,
   );
-  return known.at(-1) ?? inOrder.find(({ retiredAt }) => retiredAt === null);
+  return known.at(-1) ?? keys.find(({ retiredAt }) => retiredAt === null);
 }
 
 /** What pods must be able to verify with: key id → SPKI PEM. */
@@ -44,11 +43,9 @@ export function publishedKeys(keys: readonly GatewayKey[], now: number): Record<
 
 /** Retires the keys before the one that signs, and forgets those that can verify nothing any more. Equal = the same array. */
 export function tidyKeys(keys: GatewayKey[], now: number): GatewayKey[] {
-  const signs = signingKey(keys, now);
-  const retired = keys.map((key) =>
-    signs && key.retiredAt === null && key.createdAt < signs.createdAt
-      ? { ...key, retiredAt: now }
-      : key,
+  const signer = keys.findIndex((key) => key === signingKey(keys, now));
+  const retired = keys.map((key, index) =>
+    key.retiredAt === null && index < signer ? { ...key, retiredAt: now } : key,
   );
   const left = retired.filter(
     ({ retiredAt, neededUntil }) =>

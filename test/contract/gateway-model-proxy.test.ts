@@ -12,7 +12,7 @@ import { ADMIN, GatewayRig } from "#test/support/gateway.ts";
 
 let rig: GatewayRig;
 let model: Server;
-let handle: (request: IncomingMessage, response: ServerResponse) => void;
+let handle: (request: IncomingMessage, response: ServerResponse) => unknown;
 const KEY = "sk-of-the-tests";
 beforeEach(async () => {
   model = createServer((incoming, response) => handle(incoming, response));
@@ -35,7 +35,7 @@ const ask = (init: RequestInit = {}, query = "") =>
     headers: {
       authorization: `Bearer ${ADMIN}`,
       "content-type": "application/json",
-      ...init.headers,
+      ...(init.headers as Record<string, string> | undefined),
     },
   });
 

@@ -10,7 +10,7 @@ import { ADMIN, GatewayRig } from "#test/support/gateway.ts";
 
 let rig: GatewayRig;
 let peers: FakePeer[];
-let onPeer: (peer: FakePeer) => void;
+let onPeer: (peer: FakePeer) => unknown;
 beforeEach(async () => {
   rig = await GatewayRig.start();
   peers = [];
