@@ -29,7 +29,8 @@ const BY_CODE: Record<ErrorCode, number> = {
 };
 
 export function exitCodeOf(error: unknown): number {
-  return error instanceof ArgusError ? BY_CODE[error.code] : EXIT.internal;
+  if (!(error instanceof ArgusError)) return EXIT.internal;
+  return error.facts.variables === undefined ? BY_CODE[error.code] : EXIT.configuration;
 }
 
 /** What the person reads: the message of an error of ours; a stack only for a defect. */

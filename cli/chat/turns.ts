@@ -35,7 +35,8 @@ export function say(chat: Chat, text: string): void {
   }
   if (turn && !turn.own)
     show(chat, "status", "another client's turn runs; your message waits for its end");
-  else if (chat.phase !== "ready") show(chat, "status", "your message waits for the session");
+  else if (chat.phase !== "ready" && chat.session)
+    show(chat, "status", "your message waits for the session");
 }
 
 function steer(
