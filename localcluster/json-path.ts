@@ -11,11 +11,12 @@ const TOKEN =
  */
 export function jsonPath(path: string): (object: unknown) => unknown[] {
   const steps: Step[] = [];
-  TOKEN.lastIndex = 0;
+  // Its own: a sticky expression remembers its place, and filters are paths themselves.
+  const token = new RegExp(TOKEN);
   const text = path.replace(/^\{(.*)\}$/, "$1");
-  while (TOKEN.lastIndex < text.length) {
-    const at = TOKEN.lastIndex;
-    const match = TOKEN.exec(text);
+  while (token.lastIndex < text.length) {
+    const at = token.lastIndex;
+    const match = token.exec(text);
     if (!match) throw new Error(`unsupported JSONPath at ${at}: ${path}`);
     steps.push(stepOf(match));
   }

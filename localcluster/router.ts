@@ -122,6 +122,7 @@ async function review(
 
 function openApi({ accept }: ApiRequest, { registry, store }: RouterParts, rest: string[]): Reply {
   const [version, ...path] = rest;
+  if (version === "v2" && path.length === 0) return openApiV2(accept);
   if (version !== "v3") throw unknownPath();
   if (accept && !/application\/json|\*\/\*/.test(accept)) {
     throw new ApiError(
@@ -132,4 +133,17 @@ function openApi({ accept }: ApiRequest, { registry, store }: RouterParts, rest:
   }
   if (path.length === 0) return ok(openApiIndex(registry.types(), store.version));
   return found(openApiDocument(registry.types(), path.join("/")));
+}
+
+const V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/** A message whose only field, number 1 (`swagger`), is "2.0". */
+const EMPTY_V2_DOCUMENT = "\n\u00032.0";
+
+/** The older document names no schemas, so clients leave validation to the server; version 3 has them. */
+function openApiV2(accept: string): Reply {
+  if (accept.includes(V2_PROTOBUF)) {
+    // In an answer the @ would be no media type.
+    return { status: 200, body: EMPTY_V2_DOCUMENT, contentType: V2_PROTOBUF.replace("@", ".") };
+  }
+  return ok({ swagger: "2.0", info: { title: "Kubernetes", version: VERSION.gitVersion }, paths: {} });
 }
