@@ -142,7 +142,7 @@ program
 program
   .command("echo")
   .description("an app-server that repeats what it hears, for trying Argus without a model")
-  .action(() => runCommand(async () => (await import("./commands/echo.ts")).echo()));
+  .action(() => runCommand(async () => (await import("./commands/echo.ts")).echo(environment)));
 
 try {
   await program.parseAsync();

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { BridgeEnvironment } from "#cli/config/bridge.ts";
 import { ControllerEnvironment } from "#cli/config/controller.ts";
+import { EchoEnvironment } from "#cli/config/echo.ts";
 import { GatewayEnvironment } from "#cli/config/gateway.ts";
 import { ClientEnvironment, UpEnvironment } from "#cli/config/up.ts";
 import { code, markdownTable } from "./markdown.ts";
@@ -11,6 +12,7 @@ const PROCESSES: [title: string, schema: z.ZodObject][] = [
   ["argus gateway", GatewayEnvironment],
   ["argus controller", ControllerEnvironment],
   ["argus bridge", BridgeEnvironment],
+  ["argus echo", EchoEnvironment],
 ];
 
 /** All variables by process. An empty variable is an absent one. */
