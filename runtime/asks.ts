@@ -1,0 +1,169 @@
+import { type LineScan, names, scanLine, scanMembers, stringAt } from "#lib/scan.ts";
+import { RPC_ERROR } from "#protocol/envelope.ts";
+import { ServerRequestIds } from "./ids.ts";
+import type { Peer } from "./peer.ts";
+import { errorLine, notificationLine, resultLine } from "./rpc.ts";
+
+/** Requests of the app-server that wait for a peer's answer. */
+export const MAX_OPEN_ASKS = 256;
+export const MAX_OPEN_ASK_BYTES = 64 * 1024 * 1024;
+/** After this a question counts as answered with no. */
+export const ASK_DEADLINE_MS = 30 * 60_000;
+
+const THREAD = names("threadId", "requestId");
+/** What "no" looks like; not `cancel`, which would end the turn. Any other kind gets a JSON-RPC error. */
+const DECLINED: Record<string, unknown> = {
+  "item/commandExecution/requestApproval": { decision: "decline" },
+  "item/fileChange/requestApproval": { decision: "decline" },
+  "mcpServer/elicitation/request": { action: "decline", content: null, _meta: null },
+};
+
+export interface AsksOptions {
+  /** Of the first request; every number is used once in a boot. */
+  firstId: number;
+  deadlineMs?: number;
+  /** To the app-server. */
+  write: (line: Buffer) => void;
+  tell: (peer: Peer, line: Buffer) => void;
+  peers: () => ReadonlySet<Peer>;
+  ownerOf: (threadId: string) => Peer | undefined;
+}
+
+interface Ask {
+  id: number;
+  method: string;
+  threadId: string;
+  /** With our number. */
+  line: Buffer;
+  offered: Set<Peer>;
+  deadline: number;
+}
+
+/** The app-server's questions: each goes to its turn's owner, else to any peer; the first answer wins; none waits for ever. */
+export class Asks {
+  readonly #options: AsksOptions;
+  readonly #ids: ServerRequestIds;
+  readonly #open = new Map<number, Ask>();
+  #bytes = 0;
+
+  constructor(options: AsksOptions) {
+    this.#options = options;
+    this.#ids = new ServerRequestIds(options.firstId);
+  }
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /** A line of the app-server with an id and a method. A repeated one (thread/resume replays) goes nowhere. */
+  fromAppServer(line: Buffer, scan: LineScan, now: number): void {
+    if (!scan.id) return;
+    const { id, line: rewritten, repeated } = this.#ids.offer(line, scan.id);
+    if (repeated) return;
+    const ask: Ask = {
+      id,
+      method: stringAt(line, scan.method) ?? "",
+      threadId: stringAt(line, scanMembers(line, scan.params?.start ?? -1, THREAD)[0]) ?? "",
+      line: rewritten,
+      offered: new Set(),
+      deadline: now + (this.#options.deadlineMs ?? ASK_DEADLINE_MS),
+    };
+    if (this.#open.size >= MAX_OPEN_ASKS || this.#bytes + line.length > MAX_OPEN_ASK_BYTES) {
+      this.#settle(ask, refusal(ask, "too many questions of the app-server are open"));
+      return;
+    }
+    this.#open.set(id, ask);
+    this.#bytes += rewritten.length;
+    this.#offer(ask);
+  }
+
+  /** A peer's answer. Anything but the first answer to an open question is dropped. */
+  answer(line: Buffer, scan: LineScan): void {
+    const answered = scan.id && this.#ids.answer(line, scan.id);
+    const ask = answered && this.#open.get(answered.id);
+    if (!ask) return;
+    this.#close(ask);
+    this.#options.write(answered.line);
+  }
+
+  /** `serverRequest/resolved`: the line with our number in place of the app-server's. */
+  resolved(line: Buffer, scan: LineScan): Buffer {
+    const [, requestId] = scanMembers(line, scan.params?.start ?? -1, THREAD);
+    const resolved = requestId && this.#ids.resolve(line, requestId);
+    if (!resolved) return line;
+    const ask = this.#open.get(resolved.id);
+    if (ask) this.#close(ask);
+    return resolved.line;
+  }
+
+  /** A new peer gets every open question. */
+  attach(peer: Peer): void {
+    for (const ask of this.#open.values()) this.#offerTo(ask, peer);
+  }
+
+  /** The peer resumed the thread: it wants to see its open questions, as the app-server would repeat them. */
+  resumed(peer: Peer, threadId: string): void {
+    for (const ask of this.#open.values()) {
+      if (ask.threadId === threadId && !ask.offered.has(peer)) this.#offerTo(ask, peer);
+    }
+  }
+
+  /** Questions that only this peer had are asked again elsewhere. */
+  leave(peer: Peer): void {
+    for (const ask of this.#open.values()) {
+      if (ask.offered.delete(peer) && ask.offered.size === 0) this.#offer(ask);
+    }
+  }
+
+  /** Answers what nobody answered in time. */
+  sweep(now: number): void {
+    for (const ask of this.#open.values()) {
+      if (ask.deadline > now) continue;
+      this.#close(ask);
+      this.#settle(ask, refusal(ask, "nobody answered in time"));
+    }
+  }
+
+  /** The process ended and its questions with it. Returns the notifications that tell so. */
+  reset(): Buffer[] {
+    const lines = [...this.#open.values()].map(({ id, threadId }) =>
+      notificationLine("serverRequest/resolved", { threadId, requestId: id }),
+    );
+    this.#open.clear();
+    this.#bytes = 0;
+    this.#ids.reset();
+    return lines;
+  }
+
+  /** To the turn's owner, else to a person, else to anybody; nobody there = it waits for the next peer. */
+  #offer(ask: Ask): void {
+    const peers = [...this.#options.peers()].filter(({ gone }) => !gone);
+    const owner = this.#options.ownerOf(ask.threadId);
+    const peer = peers.includes(owner as Peer)
+      ? owner
+      : (peers.find(({ role }) => role === "client") ?? peers[0]);
+    if (peer) this.#offerTo(ask, peer);
+  }
+
+  #offerTo(ask: Ask, peer: Peer): void {
+    ask.offered.add(peer);
+    this.#options.tell(peer, ask.line);
+  }
+
+  #close(ask: Ask): void {
+    if (this.#open.delete(ask.id)) this.#bytes -= ask.line.length;
+  }
+
+  #settle({ id }: Ask, answer: Buffer): void {
+    const scan = scanLine(answer);
+    const settled = scan?.id && this.#ids.answer(answer, scan.id);
+    if (settled && settled.id === id) this.#options.write(settled.line);
+  }
+}
+
+function refusal({ id, method }: Ask, why: string): Buffer {
+  const bytes = Buffer.from(String(id));
+  const declined = DECLINED[method];
+  if (declined) return resultLine(bytes, declined);
+  return errorLine(bytes, { code: RPC_ERROR.server, message: `${method}: ${why}` });
+}

@@ -1,0 +1,171 @@
+import type { Logger } from "#lib/logger.ts";
+import { RPC_ERROR, type RpcError } from "#protocol/envelope.ts";
+import type { Journal } from "./journal.ts";
+import { endOf, keepable, type Ledger, turnOf } from "./ledger.ts";
+import type { Peer } from "./peer.ts";
+import { errorLine, resultLine } from "./rpc.ts";
+
+/** Repeats of one input that wait for the answer of the first. */
+const MAX_WAITERS = 16;
+const WAIT_MS = 120_000;
+/** Items that are words; any other one acts on the world. */
+const HARMLESS = new Set([
+  "userMessage",
+  "agentMessage",
+  "reasoning",
+  "plan",
+  "contextCompaction",
+  "hookPrompt",
+]);
+
+interface Waiter {
+  peer: Peer;
+  id: Buffer;
+  deadline: number;
+}
+
+interface Live {
+  waiters: Waiter[];
+}
+
+export interface InputsOptions {
+  ledger: Ledger;
+  journal: Journal;
+  tell: (peer: Peer, line: Buffer) => void;
+  logger: Logger;
+}
+
+/** What to do with a turn/start that names an input: it is new, or the ledger answers it. */
+export type Repeat = { kind: "new" } | { kind: "answered" } | { kind: "refused"; error: RpcError };
+
+/** The ledger at work: each input starts at most one turn, a repeat gets the turn that it started. */
+export class Inputs {
+  readonly #options: InputsOptions;
+  /** Forwarded to the process that runs now. */
+  readonly #live = new Map<string, Live>();
+
+  constructor(options: InputsOptions) {
+    this.#options = options;
+  }
+
+  isLive(input: string): boolean {
+    return this.#live.has(input);
+  }
+
+  /** Answers a repeat as soon as its turn is known. Call it after the thread was settled. */
+  repeat(asker: { peer: Peer; id: Buffer }, input: string, threadId: string): Repeat {
+    const entry = this.#options.ledger.get(input);
+    if (!entry) return { kind: "new" };
+    if (entry.thread !== threadId)
+      return refused(`input ${input} was sent to thread ${entry.thread} before`, "conflict");
+    if (entry.turn !== undefined && entry.state !== "unknown") {
+      this.#options.tell(asker.peer, resultLine(asker.id, { turn: turnOf(entry) }));
+      return { kind: "answered" };
+    }
+    const live = this.#live.get(input);
+    if (live && live.waiters.length < MAX_WAITERS) {
+      live.waiters.push({ ...asker, deadline: Date.now() + WAIT_MS });
+      return { kind: "answered" };
+    }
+    if (live) return refused(`input ${input} is being started and too many wait for it`, "busy");
+    return refused(
+      `OutcomeUnknown: input ${input} was forwarded before the app-server ended, and this runtime keeps no history that tells whether it ran. It is not run again.`,
+      "OutcomeUnknown",
+    );
+  }
+
+  /** Resolves when the input is on the disk: only then may it be forwarded. Rejects when it cannot be recorded. */
+  async open(input: string, threadId: string): Promise<void> {
+    const { ledger, journal } = this.#options;
+    this.#live.set(input, { waiters: [] });
+    const line = ledger.put({ input, thread: threadId, at: Date.now(), state: "open" });
+    try {
+      await journal.append(line, true);
+    } catch (error) {
+      this.neverStarted(input, {
+        code: RPC_ERROR.server,
+        message: "the input could not be recorded",
+      });
+      throw error;
+    }
+  }
+
+  /** The turn that it started (or joined) is known. */
+  accepted(input: string, turn: string): void {
+    const entry = this.#options.ledger.get(input);
+    if (!entry || entry.turn !== undefined) return;
+    const known = { ...entry, turn };
+    this.#record(this.#options.ledger.put(known));
+    this.#answer(input, (id) => resultLine(id, { turn: turnOf(known) }));
+  }
+
+  /** The app-server refused it, or it was never forwarded: a repeat is new. */
+  neverStarted(input: string, error: RpcError): void {
+    this.#record(this.#options.ledger.drop(input));
+    this.#answer(input, (id) => errorLine(id, error));
+    this.#live.delete(input);
+  }
+
+  turnCompleted(turn: { id: string; status?: unknown }): void {
+    const { ledger } = this.#options;
+    for (const entry of ledger.ofTurn(turn.id)) {
+      this.#record(ledger.put({ ...entry, state: endOf(turn.status), result: keepable(turn) }));
+      this.#live.delete(entry.input);
+    }
+  }
+
+  /** An item of a turn: the user's own message tells which turn an unanswered input became, a tool that it must not rerun. */
+  itemStarted(turn: string, item: { type: string; clientId?: string | null }): void {
+    const { ledger } = this.#options;
+    if (item.type === "userMessage" && item.clientId && this.#live.has(item.clientId))
+      this.accepted(item.clientId, turn);
+    if (HARMLESS.has(item.type)) return;
+    for (const entry of ledger.ofTurn(turn)) {
+      if (!entry.ran) this.#record(ledger.put({ ...entry, ran: true }));
+    }
+  }
+
+  /** The process ended: history decides about what is open. */
+  processEnded(error: RpcError): void {
+    for (const input of this.#live.keys()) this.#answer(input, (id) => errorLine(id, error));
+    this.#live.clear();
+  }
+
+  leave(peer: Peer): void {
+    for (const live of this.#live.values()) {
+      live.waiters = live.waiters.filter((waiter) => waiter.peer !== peer);
+    }
+  }
+
+  sweep(now: number): void {
+    for (const [input, live] of this.#live) {
+      const late = live.waiters.filter(({ deadline }) => deadline <= now);
+      live.waiters = live.waiters.filter(({ deadline }) => deadline > now);
+      const message = `input ${input} was forwarded and the app-server has not answered yet; repeat it later`;
+      for (const { peer, id } of late) {
+        this.#options.tell(
+          peer,
+          errorLine(id, { code: RPC_ERROR.server, message, data: { reason: "open" } }),
+        );
+      }
+    }
+  }
+
+  #answer(input: string, line: (id: Buffer) => Buffer): void {
+    const live = this.#live.get(input);
+    for (const { peer, id } of live?.waiters ?? []) this.#options.tell(peer, line(id));
+    if (live) live.waiters = [];
+  }
+
+  /** Not waited for: if it is lost, history tells the same. */
+  #record(line: string): void {
+    this.#options.journal.append(line, false).catch((error: unknown) => {
+      this.#options.logger.warn({ err: error }, "ledger entry was not written");
+    });
+  }
+}
+
+function refused(message: string, reason: string): Repeat {
+  const code = reason === "busy" ? RPC_ERROR.busy : RPC_ERROR.server;
+  return { kind: "refused", error: { code, message, data: { reason } } };
+}
