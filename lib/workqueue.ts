@@ -52,6 +52,14 @@ export class WorkQueue {
   }
 
   add(key: string, priority: Priority = "high"): void {
+    const known =
+      this.#processing.has(key) || this.#ready.high.has(key) || this.#ready.low.has(key);
+    if (!known) this.#admit(this.depth);
+    this.#put(key, priority);
+  }
+
+  /** For keys that have been admitted before. */
+  #put(key: string, priority: Priority): void {
     if (this.#processing.has(key)) {
       if (this.#again.get(key) !== "high") this.#again.set(key, priority);
       return;
@@ -61,7 +69,6 @@ export class WorkQueue {
     this.#ready.low.delete(key);
     const [waiter] = this.#waiting;
     if (!waiter) {
-      this.#admit();
       this.#ready[priority].add(key);
       return;
     }
@@ -77,7 +84,7 @@ export class WorkQueue {
     const known = this.#delayed.get(key);
     if (known && known.atMs <= atMs) return;
     if (known) known.cancel.abort();
-    else this.#admit();
+    else this.#admit(this.#delayed.size);
     const cancel = new AbortController();
     this.#delayed.set(key, { atMs, cancel });
     this.#clock.sleep(delayMs, cancel.signal).then(
@@ -132,7 +139,7 @@ export class WorkQueue {
     const priority = this.#again.get(key);
     if (!priority) return;
     this.#again.delete(key);
-    this.add(key, priority);
+    this.#put(key, priority);
   }
 
   /** Cancels all delays; nothing is added by itself any more. */
@@ -151,8 +158,8 @@ export class WorkQueue {
     return key;
   }
 
-  #admit(): void {
-    if (this.depth + this.#delayed.size < 2 * this.#maxKeys && this.depth < this.#maxKeys) return;
+  #admit(known: number): void {
+    if (known < this.#maxKeys) return;
     throw new ArgusError("Busy", `a work queue holds its maximum of ${this.#maxKeys} keys`);
   }
 }
