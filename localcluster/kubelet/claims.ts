@@ -1,17 +1,13 @@
-import { chmod, mkdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { persistentVolumeClaims } from "#cluster/resources.ts";
 import type { Informer, KubeClient, KubeObject } from "#cluster/types.ts";
 import { errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
-import { FIELD_MANAGER } from "./context.ts";
 import type { Pod } from "./pod.ts";
 import { Wake } from "./wake.ts";
 
-export interface Claim extends KubeObject {
-  spec?: { accessModes?: string[]; resources?: { requests?: Record<string, string> } };
-  status?: { phase?: string; accessModes?: string[]; capacity?: Record<string, string> };
-}
+export type Claim = KubeObject;
 
 /** Keeps a deleted claim until no pod uses it and its folder is gone; the name that Kubernetes itself uses. */
 const FINALIZER = "kubernetes.io/pvc-protection";
@@ -92,26 +88,6 @@ export class ClaimKeeper {
         { op: "add", path: "/metadata/finalizers", value },
       ]);
     }
-    if (claim.status?.phase !== "Bound") await this.#bind(claim);
-  }
-
-  async #bind(claim: Claim): Promise<void> {
-    const folder = this.folderOf(claim);
-    await mkdir(folder, { recursive: true });
-    await chmod(join(folder, ".."), 0o711);
-    const { name, namespace = "default", uid } = claim.metadata;
-    const object: Claim = {
-      apiVersion: "v1",
-      kind: "PersistentVolumeClaim",
-      metadata: { name, namespace, ...(uid && { uid }) },
-      status: {
-        phase: "Bound",
-        accessModes: claim.spec?.accessModes ?? [],
-        capacity: claim.spec?.resources?.requests ?? {},
-      },
-    };
-    const options = { fieldManager: FIELD_MANAGER, force: true };
-    await this.#options.kube.applyStatus(persistentVolumeClaims, object, options);
   }
 
   #inUse({ metadata }: Claim): boolean {

@@ -1,6 +1,6 @@
 import { chmod, mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { pods } from "#cluster/resources.ts";
+import { objectPath, pods } from "#cluster/resources.ts";
 import { backoffMs } from "#lib/clock.ts";
 import { errorMessage } from "#lib/errors.ts";
 import { neededByEnv, planContainer } from "./container-plan.ts";
@@ -162,11 +162,15 @@ export class PodWorker {
       this.#event("Warning", "FailedScheduling", this.#unschedulable);
       return;
     }
-    const ref = { resource: pods, namespace, name: metadata.name };
-    this.#pod = await kube.jsonPatch<Pod>(ref, [
-      { op: "test", path: "/metadata/uid", value: this.#uid },
-      { op: "add", path: "/spec/nodeName", value: NODE_NAME },
-    ]);
+    const path = `${objectPath(pods, namespace, metadata.name)}/binding`;
+    const body = {
+      apiVersion: "v1",
+      kind: "Binding",
+      metadata: { name: metadata.name, namespace, uid: this.#uid },
+      target: { apiVersion: "v1", kind: "Node", name: NODE_NAME },
+    };
+    await (await kube.request("POST", path, { body })).body.dump();
+    this.#pod = { ...this.#pod, spec: { ...spec, nodeName: NODE_NAME } };
     const message = `Successfully assigned ${namespace}/${metadata.name} to ${NODE_NAME}`;
     this.#event("Normal", "Scheduled", message);
   }
