@@ -2,6 +2,7 @@ import type { IncomingMessage } from "node:http";
 import { parse as parseYaml } from "yaml";
 import { errorMessage } from "#lib/errors.ts";
 import type { WriteOptions } from "./admission.ts";
+import { decodeProtobuf, PROTOBUF } from "./protobuf.ts";
 import type { User } from "./service-account-tokens.ts";
 import { ApiError, badRequest } from "./status.ts";
 
@@ -59,10 +60,12 @@ const YAML_TYPES = ["application/yaml", "application/apply-patch+yaml"];
 export const mediaType = (contentType: string) =>
   (contentType.split(";")[0] ?? "").trim().toLowerCase();
 
-/** The parsed body; undefined when empty. Throws 415 for any form but JSON and YAML, 400 when it cannot be parsed. */
+/** The parsed body; undefined when empty. Throws 415 for other forms than JSON, YAML and a few protobuf kinds, 400 when it cannot be parsed. */
 export function decodeBody({ body, contentType }: ApiRequest): unknown {
   if (body.length === 0) return undefined;
   const type = mediaType(contentType);
+  const binary = type === PROTOBUF ? decodeProtobuf(body) : undefined;
+  if (binary) return binary;
   if (!JSON_TYPES.includes(type) && !YAML_TYPES.includes(type))
     throw unsupported(["application/json", "application/yaml"]);
   const text = body.toString("utf8");

@@ -11,14 +11,14 @@ import { created, ok, type Reply } from "./reply.ts";
 import {
   type ApiRequest,
   decodeBody,
-  type Form,
   formOf,
   isDryRun,
   mediaType,
   unsupported,
   writeOptions,
 } from "./request.ts";
-import { apiVersionOf, type ResourceType } from "./resource-type.ts";
+import { resourcePath } from "./resource-path.ts";
+import type { ResourceType } from "./resource-type.ts";
 import { mayDoAll } from "./reviews.ts";
 import type { ServiceAccountTokens } from "./service-account-tokens.ts";
 import {
@@ -31,7 +31,7 @@ import {
   unknownPath,
 } from "./status.ts";
 import type { ObjectStore } from "./store.ts";
-import { partialMetadata, tableOf } from "./table.ts";
+import { View } from "./view.ts";
 import { WatchStream } from "./watch.ts";
 import type { ObjectWriter, PatchKind } from "./writes.ts";
 
@@ -95,7 +95,7 @@ export class ResourceApi {
         if (type.namespaced && namespace === undefined) throw methodNotAllowed();
         const options = writeOptions(request);
         const object = this.#parts.writer.create(target, bodyOf(request), options);
-        return { ...created(this.#shown(request, type, object)), warnings: options.warnings };
+        return { ...created(this.#view(request, type).one(object)), warnings: options.warnings };
       }
       case "DELETE":
         return this.#deleteCollection(request, target);
@@ -108,11 +108,11 @@ export class ResourceApi {
     const { type } = target;
     switch (request.method) {
       case "GET":
-        return ok(this.#shown(request, type, this.#find(target)));
+        return ok(this.#view(request, type).one(this.#find(target)));
       case "PUT": {
         const options = writeOptions(request);
         const object = this.#parts.writer.replace(target, bodyOf(request), options);
-        return { ...ok(this.#shown(request, type, object)), warnings: options.warnings };
+        return { ...ok(this.#view(request, type).one(object)), warnings: options.warnings };
       }
       case "PATCH":
         return this.#patch(request, target);
@@ -138,7 +138,7 @@ export class ResourceApi {
       bodyOf(request, kind === "apply"),
       options,
     );
-    const body = this.#shown(request, type, result.object);
+    const body = this.#view(request, type).one(result.object);
     return { status: result.created ? 201 : 200, body, warnings: options.warnings };
   }
 
@@ -151,7 +151,7 @@ export class ResourceApi {
     const { type, name } = target;
     if (done && !ANSWERS_OBJECT.has(type.storage))
       return ok(successStatus(type, name, object.metadata.uid));
-    return ok(this.#shown(request, type, type.fromStored?.(object) ?? object));
+    return ok(this.#view(request, type).one(type.fromStored?.(object) ?? object));
   }
 
   #deleteCollection(request: ApiRequest, target: WriteTarget): Reply {
@@ -163,33 +163,19 @@ export class ResourceApi {
       ({ metadata }) =>
         this.#parts.remover.delete({ ...target, name: metadata.name }, options).object,
     );
-    return ok(listDocument(type, { ...listing, items }));
+    return ok(this.#view(request, type).list({ ...listing, items }));
   }
 
   #list(request: ApiRequest, { type, namespace }: WriteTarget): Reply {
-    const form = formOf(request.accept);
-    const listing = listObjects(this.#parts.store, type, namespace, request.query);
-    const { items, metadata } = listing;
-    if (form === "table") return ok(this.#table(request, type, { objects: items, metadata }));
-    if (form === "object") return ok(listDocument(type, listing));
-    return ok({
-      kind: "PartialObjectMetadataList",
-      apiVersion: "meta.k8s.io/v1",
-      metadata,
-      items: items.map(partialMetadata),
-    });
+    const view = this.#view(request, type);
+    return ok(view.list(listObjects(this.#parts.store, type, namespace, request.query)));
   }
 
   #watch(request: ApiRequest, { type, namespace }: WriteTarget): Reply {
-    const form = formOf(request.accept);
     const { store, clock } = this.#parts;
     const { query, signal } = request;
-    let first = true;
-    const present = (object: StoredObject) => {
-      const shown = this.#form(request, type, { object, form, withColumns: first });
-      first = false;
-      return shown;
-    };
+    const view = this.#view(request, type);
+    const present = (object: StoredObject) => view.next(object);
     return {
       contentType: "application/json",
       stream: (response) =>
@@ -197,35 +183,9 @@ export class ResourceApi {
     };
   }
 
-  /** One object in the form that the client asked for. */
-  #shown(request: ApiRequest, type: ResourceType, object: StoredObject): unknown {
-    return this.#form(request, type, { object, form: formOf(request.accept), withColumns: true });
-  }
-
-  #form(
-    request: ApiRequest,
-    type: ResourceType,
-    { object, form, withColumns }: { object: StoredObject; form: Form; withColumns: boolean },
-  ): unknown {
-    if (form === "object") return object;
-    if (form === "metadata") return partialMetadata(object);
-    const { resourceVersion } = object.metadata;
-    return this.#table(request, type, {
-      objects: [object],
-      metadata: { resourceVersion },
-      withColumns,
-    });
-  }
-
-  #table(
-    { query }: ApiRequest,
-    { columns, toStored }: ResourceType,
-    options: { objects: StoredObject[]; metadata: object; withColumns?: boolean },
-  ) {
-    const nowMs = this.#parts.clock.now();
-    const { objects, ...rest } = options;
-    const stored = toStored ? objects.map((object) => toStored(object)) : objects;
-    return tableOf(stored, { columns, nowMs, include: query.get("includeObject"), ...rest });
+  #view({ accept, query }: ApiRequest, type: ResourceType): View {
+    const { clock } = this.#parts;
+    return new View({ type, form: formOf(accept), include: query.get("includeObject"), clock });
   }
 
   #find({ type, namespace, name }: WriteTarget): StoredObject {
@@ -280,29 +240,6 @@ function bodyOf(request: ApiRequest, anyForm = false): unknown {
 }
 
 const isWatch = (query: URLSearchParams) => ["true", "1"].includes(query.get("watch") ?? "");
-
-function listDocument(
-  type: ResourceType,
-  { items, metadata }: { items: StoredObject[]; metadata: object },
-) {
-  return { kind: `${type.kind}List`, apiVersion: apiVersionOf(type), metadata, items };
-}
-
-interface ResourcePath {
-  plural: string;
-  namespace: string | undefined;
-  name: string | undefined;
-  subresource: string;
-}
-
-/** `namespaces/a/pods/b/log` → its parts; `namespaces/a/status` is about the namespace itself. */
-function resourcePath(rest: string[]): ResourcePath {
-  const [first, second, third] = rest;
-  const inside = first === "namespaces" && third && third !== "status" && third !== "finalize";
-  const [plural = "", name, subresource = "", ...more] = inside ? rest.slice(2) : rest;
-  if (!plural || more.length > 0) throw unknownPath();
-  return { plural, namespace: inside ? second : undefined, name, subresource };
-}
 
 const VERBS: Record<string, string> = {
   GET: "get",

@@ -145,5 +145,9 @@ function openApiV2(accept: string): Reply {
     // In an answer the @ would be no media type.
     return { status: 200, body: EMPTY_V2_DOCUMENT, contentType: V2_PROTOBUF.replace("@", ".") };
   }
-  return ok({ swagger: "2.0", info: { title: "Kubernetes", version: VERSION.gitVersion }, paths: {} });
+  return ok({
+    swagger: "2.0",
+    info: { title: "Kubernetes", version: VERSION.gitVersion },
+    paths: {},
+  });
 }

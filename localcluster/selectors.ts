@@ -3,7 +3,8 @@ import { badRequest } from "./status.ts";
 
 export type Selector = (object: StoredObject) => boolean;
 
-const KEY = "[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?(/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?";
+const WORD = "[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?";
+const KEY = `${WORD}(?:/${WORD})?`;
 const EXISTS = new RegExp(`^(!?)\\s*(${KEY})$`);
 const IN = new RegExp(`^(${KEY})\\s+(in|notin)\\s*\\(([^()]*)\\)$`);
 const EQUAL = new RegExp(`^(${KEY})\\s*(=|==|!=)\\s*([-A-Za-z0-9_.]*)$`);
@@ -21,15 +22,15 @@ function labelTest(part: string, whole: string): LabelTest {
   const has = (labels: Record<string, string>, key: string) => Object.hasOwn(labels, key);
   const equal = EQUAL.exec(part);
   if (equal) {
-    const [key = "", operator, value] = [equal[1], equal[4], equal[5]];
+    const [, key = "", operator, value] = equal;
     if (operator === "!=") return (labels) => !has(labels, key) || labels[key] !== value;
     return (labels) => has(labels, key) && labels[key] === value;
   }
   const within = IN.exec(part);
   if (within) {
-    const [key = "", list = ""] = [within[1], within[5]];
+    const [, key = "", operator, list = ""] = within;
     const values = new Set(list.split(",").map((value) => value.trim()));
-    const wanted = within[4] === "in";
+    const wanted = operator === "in";
     return (labels) => (has(labels, key) ? values.has(labels[key] ?? "") === wanted : !wanted);
   }
   const exists = EXISTS.exec(part);
