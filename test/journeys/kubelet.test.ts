@@ -1,3 +1,5 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -272,6 +274,70 @@ test("pods go on after an orderly stop, which is no crash; each keeps its addres
   expect(after.status?.containerStatuses?.[0]).toMatchObject({ restartCount: 0, lastState: {} });
 });
 
+test("after kill -9 of everything nothing is left twice, and what must run once does not run again", async () => {
+  const folder = newFolder();
+  const program = join(import.meta.dirname, "..", "support", "local-cluster-process.ts");
+  const child = spawn(process.execPath, [program, folder], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const [line] = (await once(child.stdout, "data")) as [Buffer];
+  const kubeconfig = join(folder, "crashing.kubeconfig");
+  await writeFile(kubeconfig, JSON.parse(line.toString()) as string);
+  const kube = await createKubeClient({ kubeconfig, logger: silentLogger() });
+  const text = "echo $$; setsid sleep 300 & echo $!; exec sleep 300";
+  await makePod(kube, "always", { containers: [sh(text)] });
+  await makePod(kube, "never", { restartPolicy: "Never", containers: [sh(text)] });
+  const pids: number[] = [];
+  for (const name of ["always", "never"]) {
+    await ready(kube, name);
+    const lines = await eventually("two pids", async () => {
+      const found = (await logOf(kube, name)).trim().split("\n");
+      return found.length === 2 && found;
+    });
+    pids.push(...lines.map(Number));
+  }
+  await kube.close();
+  child.kill("SIGKILL");
+  await once(child, "exit");
+  expect(await living(pids)).toHaveLength(4);
+
+  const again = await start(folder);
+  expect(await living(pids)).toEqual([]);
+  const never = await phaseIs(again.kube, "never", "Failed");
+  expect(never.status?.containerStatuses?.[0]?.state.terminated).toMatchObject({
+    exitCode: 137,
+    reason: "ContainerStatusUnknown",
+  });
+  const always = await ready(again.kube, "always");
+  expect(always.status?.containerStatuses?.[0]).toMatchObject({
+    restartCount: 1,
+    lastState: { terminated: { exitCode: 137 } },
+  });
+});
+
+test("a deleted pod ends by SIGTERM, is gone only after its processes, and a forced one at once", async () => {
+  const { kube, folder } = await start();
+  const stubborn = sh('trap "" TERM; echo $$; while :; do sleep 0.05; done');
+  await makePod(kube, "soft", {
+    containers: [sh('trap "echo bye; exit 0" TERM; echo $$; while :; do sleep 0.05; done')],
+  });
+  await makePod(kube, "hard", { terminationGracePeriodSeconds: 600, containers: [stubborn] });
+  await ready(kube, "soft");
+  await ready(kube, "hard");
+  const pidOf = (name: string) =>
+    eventually("its pid", async () => Number((await logOf(kube, name)).split("\n")[0]));
+  const [soft, hard] = [await pidOf("soft"), await pidOf("hard")];
+  await kube.delete(refTo(pods, "soft"));
+  await eventually("soft is gone", async () => !(await getPod(kube, "soft")));
+  expect(await living([soft])).toEqual([]);
+  await kube.delete(refTo(pods, "hard"));
+  expect((await getPod(kube, "hard"))?.metadata.deletionTimestamp).toBeDefined();
+  const path = `/api/v1/namespaces/${namespace}/pods/hard`;
+  await (await kube.request("DELETE", path, { body: { gracePeriodSeconds: 0 } })).body.dump();
+  await eventually("hard has ended", async () => (await living([hard])).length === 0);
+  await eventually("no folder is left", () => readdirSync(join(folder, "pods")).length === 0);
+});
+
 test.runIf(process.getuid?.() === 0)(
   "as root a pod runs as its own user, and its files are its own",
   async () => {
@@ -287,7 +353,7 @@ test.runIf(process.getuid?.() === 0)(
       securityContext: { runAsUser: 200_001, fsGroup: 200_001 },
       containers: [
         {
-          ...sh('id -u; id -G; cat "$1/word"; touch "$HOME/mine" && exec sleep 300', "/c"),
+          ...sh('id -u; id -G; cat "$1/word"; echo; touch "$HOME/mine" && exec sleep 300', "/c"),
           env: [{ name: "HOME", value: "/home/argus" }],
           volumeMounts: [
             { name: "home", mountPath: "/home/argus" },
