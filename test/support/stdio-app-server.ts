@@ -31,7 +31,23 @@ export class StdioAppServer {
   }
 
   send(message: unknown): void {
-    this.#child.stdin?.write(`${JSON.stringify(message)}\n`);
+    this.sendRaw(JSON.stringify(message));
+  }
+
+  sendRaw(line: string): void {
+    this.#child.stdin?.write(`${line}\n`);
+  }
+
+  /** Null while it runs and when a signal ended it. */
+  get exitCode(): number | null {
+    return this.#child.exitCode;
+  }
+
+  /** Resolves when it has ended. */
+  async kill(signal: NodeJS.Signals): Promise<void> {
+    const exited = once(this.#child, "exit");
+    this.#child.kill(signal);
+    await exited;
   }
 
   /** Sends a request and waits for its answer; a JSON-RPC error is thrown with its message. */

@@ -1,0 +1,60 @@
+import type { InputPart } from "./shapes.ts";
+
+/** What the echo does with one message. */
+export type Act =
+  | { kind: "say"; words: string[]; pauseMs: number }
+  | { kind: "approve"; command: string }
+  | { kind: "fail"; message: string };
+
+export const LABEL = "(This is Argus's built-in echo; no model is asked.) ";
+
+const HELP = `I repeat what you write, so that you can try Argus without a model. I also know
+/approve [command]  asks you before it would run the command; nothing is really run
+/slow [seconds]     answers slowly (10 s): interrupt it, or write while it runs
+/fail [reason]      lets the turn fail
+/help               this text`;
+
+const SLOW_PAUSE_MS = 200;
+const DEFAULT_SLOW_SECONDS = 10;
+const MAX_SLOW_SECONDS = 600;
+const DEFAULT_COMMAND = "touch approved.txt";
+
+/** Text of a message; parts that are not text are named in brackets. */
+export function textOf(input: readonly InputPart[]): string {
+  return input
+    .map(({ type, text }) => (type === "text" ? (text ?? "") : `[${type}]`))
+    .join("\n")
+    .trim();
+}
+
+/** Decides by the person's words: `/approve ls`, `/slow 3`, `/fail`, `/help`; anything else is repeated. */
+export function decide(text: string): Act {
+  const [, verb, rest = ""] = /^\/(\w+)(?:\s+(.*))?$/s.exec(text) ?? [];
+  switch (verb?.toLowerCase() ?? "") {
+    case "approve":
+      return { kind: "approve", command: rest.trim() || DEFAULT_COMMAND };
+    case "slow":
+      return slow(rest);
+    case "fail":
+      return { kind: "fail", message: rest.trim() || "you asked for a failure" };
+    case "help":
+      return say(HELP);
+    default:
+      return say(`echo: ${text}`);
+  }
+}
+
+export function say(text: string): Act & { kind: "say" } {
+  return { kind: "say", words: splitWords(text), pauseMs: 0 };
+}
+
+function slow(rest: string): Act {
+  const wanted = Number.parseFloat(rest);
+  const seconds = wanted > 0 ? Math.min(wanted, MAX_SLOW_SECONDS) : DEFAULT_SLOW_SECONDS;
+  const count = Math.max(1, Math.round((seconds * 1000) / SLOW_PAUSE_MS));
+  const words = Array.from({ length: count }, (_, index) => `${index + 1} `);
+  return { kind: "say", words: ["echo: ", "slowly ", ...words], pauseMs: SLOW_PAUSE_MS };
+}
+
+/** Words, each with the space behind it; together they are the text. */
+export const splitWords = (text: string): string[] => text.match(/\s*\S+\s*/gu) ?? [text];
