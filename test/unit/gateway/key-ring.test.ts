@@ -86,6 +86,8 @@ test("a client token lives to its expiry, through rotations, and opens one objec
   expect(grant && grantHolds(grant, session("u2", 2))).toBe(false);
   now += 2000;
   expect(await readClientToken(token, keys)).toBeUndefined();
+  expect(state.current.keys.length).toBe(2);
+  now += PUBLISH_LEAD_MS;
   await keys.tidy();
   expect(state.current.keys.length).toBe(1);
 });
