@@ -79,8 +79,8 @@ export async function remove(
 export async function restart(command: SessionsCommand & { name: string }): Promise<number> {
   const { name } = command;
   const ended = await withCluster(command, async (kube) => {
-    existing(name, await kube.get<ArgusSession>(refOf(name)));
-    const labelSelector = `${LABEL.session}=${name}`;
+    const { metadata: owner } = existing(name, await kube.get<ArgusSession>(refOf(name)));
+    const labelSelector = `${LABEL.sessionUid}=${owner.uid}`;
     const { items } = await kube.list<KubeObject>(pods, { namespace: NAMESPACE, labelSelector });
     for (const { metadata } of items) {
       const ref = { resource: pods, namespace: NAMESPACE, name: metadata.name };

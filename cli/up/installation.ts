@@ -13,6 +13,7 @@ import {
 } from "../config/up.ts";
 import type { Environment } from "../config.ts";
 import type { DataFolder } from "../data-folder.ts";
+import { bwrapCheck } from "../doctor/programs.ts";
 import { type Ready, readyText } from "./banner.ts";
 import { applyFoundation, echoSpec, ensureMain, type MainRuntime } from "./bootstrap.ts";
 import { type ChildOptions, superviseChild, waitUntilReady } from "./child.ts";
@@ -72,8 +73,12 @@ async function startAll(it: Installation, shutdown: Shutdown, signal: AbortSigna
   const wiring = await wire(it, { cluster, ports, runtime });
   const main = await prepareObjects(it, runtime);
   const run = { it, wiring, started, shutdown, signal };
-  await startProcess(run, "controller", controllerEnvironment(it.environment, it.settings, wiring));
-  await startProcess(run, "gateway", gatewayEnvironment(it.environment, it.settings, wiring));
+  const { environment, settings } = it;
+  // Neither needs the other to start.
+  await Promise.all([
+    startProcess(run, "controller", controllerEnvironment(environment, settings, wiring)),
+    startProcess(run, "gateway", gatewayEnvironment(environment, settings, wiring)),
+  ]);
   const url = `http://127.0.0.1:${wiring.gatewayPort}`;
   await writeSecret(it.folder.client, JSON.stringify({ url, token: wiring.token }));
   return {
@@ -87,8 +92,13 @@ async function startAll(it: Installation, shutdown: Shutdown, signal: AbortSigna
     main,
     hasModel: hasModel(it.settings),
     codexInstalled: program.codex !== undefined,
-    warnings: cluster.warnings,
+    warnings: [...cluster.warnings, ...(await sandboxWarnings())],
   };
+}
+
+async function sandboxWarnings(): Promise<string[]> {
+  const bwrap = await bwrapCheck(process.platform);
+  return bwrap.state === "ok" ? [] : [`bubblewrap ${bwrap.found}.`];
 }
 
 interface Ports {
