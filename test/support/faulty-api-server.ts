@@ -111,6 +111,7 @@ export class FaultyApiServer {
   /** Forgets history: watches from before now get 410. */
   compact(): void {
     this.oldestVersion = this.version;
+    this.#log.length = 0;
   }
 
   async close(): Promise<void> {

@@ -163,6 +163,29 @@ test("what was deleted and made again while nobody watched arrives as deleted an
   ]);
 });
 
+test("what changed before history was compacted is found by listing again", async () => {
+  const all = await start((server) => {
+    server.put("removed", {});
+    server.put("changed", {});
+  });
+  await all.informer.synced();
+  all.server.cut("reset");
+  all.server.remove("removed");
+  all.server.put("changed", { now: "this" });
+  all.server.put("made", {});
+  all.server.compact();
+  await equal(all);
+  expect(all.changes.at(-1)).toMatch(/^deleted work\/removed/);
+});
+
+test("a broken line makes the cache be listed again, not only watched", async () => {
+  const all = await start((server) => server.put("map", {}));
+  await all.informer.synced();
+  all.server.inject("{broken\n");
+  await eventually("a new list", () => all.server.requests.length === 2, 5000);
+  expect(all.server.requests[1]?.query.get("sendInitialEvents")).toBe("true");
+});
+
 test("a relist tells nothing about objects that did not change", async () => {
   const all = await start((server) => server.put("same", {}));
   await all.informer.synced();
