@@ -48,7 +48,7 @@ export async function runInstallation(it: Installation, signal: AbortSignal): Pr
   const lock = await lockDataFolder(it.folder, new Date(it.clock.now()));
   const shutdown = new Shutdown(signal);
   try {
-    const ready = await startAll(it, shutdown, signal);
+    const ready = await startAll(it, shutdown);
     await lock.announce(ready.url);
     it.say(readyText(ready));
     await Promise.race([aborted(signal), shutdown.firstDeath()]);
@@ -61,7 +61,7 @@ export async function runInstallation(it: Installation, signal: AbortSignal): Pr
   }
 }
 
-async function startAll(it: Installation, shutdown: Shutdown, signal: AbortSignal): Promise<Ready> {
+async function startAll(it: Installation, shutdown: Shutdown): Promise<Ready> {
   const started = new StartedProcesses(it.folder.children);
   const left = await started.endLeftovers();
   if (left > 0) it.say(`ended ${left} processes that an earlier run left behind`);
@@ -72,7 +72,7 @@ async function startAll(it: Installation, shutdown: Shutdown, signal: AbortSigna
   const runtime = hasModel(it.settings) && program.codex ? "codex" : "echo";
   const wiring = await wire(it, { cluster, ports, runtime });
   const main = await prepareObjects(it, runtime);
-  const run = { it, wiring, started, shutdown, signal };
+  const run = { it, wiring, started, shutdown };
   const { environment, settings } = it;
   // Neither needs the other to start.
   await Promise.all([
@@ -174,12 +174,11 @@ interface Run {
   wiring: Wiring;
   started: StartedProcesses;
   shutdown: Shutdown;
-  signal: AbortSignal;
 }
 
 /** Starts `argus <name>` and waits until it is ready. */
 async function startProcess(
-  { it, wiring, started, shutdown, signal }: Run,
+  { it, wiring, started, shutdown }: Run,
   name: "controller" | "gateway",
   environment: Environment,
 ): Promise<void> {
@@ -196,7 +195,7 @@ async function startProcess(
   const child = await shutdown.start(name, (stop) => superviseChild(options, stop));
   const port = name === "gateway" ? wiring.gatewayPort : wiring.controllerPort;
   const url = `http://127.0.0.1:${port}/readyz`;
-  await waitUntilReady(options, child, { url, timeoutMs: READY_MS, signal });
+  await waitUntilReady(options, child, { url, timeoutMs: READY_MS, signal: shutdown.stopping });
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

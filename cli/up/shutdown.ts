@@ -14,10 +14,16 @@ const PART_MS = 40_000;
 export class Shutdown {
   readonly #parts: Part[] = [];
   readonly #asked: AbortSignal;
+  readonly #stopping = new AbortController();
 
   /** `asked`: the person wants to stop; a part that still starts is stopped at once. */
   constructor(asked: AbortSignal) {
     this.#asked = asked;
+  }
+
+  /** Aborts when somebody wants to stop or the stop has begun: whoever waits for a part gives up. */
+  get stopping(): AbortSignal {
+    return AbortSignal.any([this.#asked, this.#stopping.signal]);
   }
 
   async start<T extends Running>(
@@ -39,6 +45,7 @@ export class Shutdown {
 
   /** Resolves when every part has ended or ran out of time; says which did not end well. */
   async stop(say: (line: string) => void): Promise<void> {
+    this.#stopping.abort();
     for (const { name, stop, closed } of this.#parts.reverse()) {
       stop.abort();
       const problem = await within(PART_MS, closed);

@@ -54,7 +54,7 @@ test("a table lines up and cannot be broken by what it shows", () => {
         ["a\nb\x1b[2J", "False"],
       ],
     ),
-  ).toBe("NAME       READY\nmain       True\na b␛[2J   False\n");
+  ).toBe("NAME      READY\nmain      True\na b␛[2J   False\n");
 });
 
 test.each([
