@@ -32,7 +32,8 @@ export async function startHttp(
   const app = fastify({ logger: false, bodyLimit: MAX_BODY_BYTES, forceCloseConnections: true });
   errorAnswers(app, options.logger);
   cors(app, options.corsOrigins ?? []);
-  publicRoutes(app, waitsFor);
+  // Between two waits the list is empty for a moment, and still nobody is served.
+  publicRoutes(app, () => (context ? waitsFor() : [...waitsFor(), "the gateway starts"]));
   adminRoutes(app, ready);
   const closeProxy = modelProxy(app, ready, options.model);
   app.server.on("upgrade", (request: IncomingMessage, socket: Socket, head: Buffer) => {
