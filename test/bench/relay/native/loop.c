@@ -200,7 +200,7 @@ conn *connect_client(void) {
 }
 
 static bool some_not_ready(void) {
-  return clients_ready < client_count || (!cfg.fan && upstreams_ready < client_count);
+  return clients_ready < client_count || upstreams_ready < (cfg.fan ? 1 : client_count);
 }
 
 // Connects until there are `count` clients; with one at a time, client i and upstream i are the two ends of one link.
