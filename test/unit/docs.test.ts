@@ -18,7 +18,7 @@ const pages = [
     .map((name) => `docs/${name}`),
 ];
 
-const commandLine = read("cli/argus.ts");
+const commandLine = read("cli/command-line.ts");
 const commands = [...commandLine.matchAll(/\.command\("([a-z]+)"/g)].map(([, name]) => name);
 const options = [...commandLine.matchAll(/"(?:-[a-z], )?(--[a-z-]+)/g)].map(([, name]) => name);
 

@@ -1,0 +1,154 @@
+import { Command, CommanderError } from "commander";
+import packageJson from "#package" with { type: "json" };
+import { readEnvironment } from "./config.ts";
+import { EXIT } from "./exit.ts";
+import { runCommand } from "./lifetime.ts";
+
+// Each command imports its own code when it is called: `argus chat` starts fast, `argus bridge` stays small.
+const program = new Command("argus")
+  .description("Self-hosted assistant gateway on Kubernetes")
+  .version(packageJson.version)
+  .showHelpAfterError("(argus --help lists the commands)")
+  .exitOverride();
+
+const environment = readEnvironment();
+const dataOption = ["--data <folder>", "data folder of argus up (default: ARGUS_DATA)"] as const;
+
+program
+  .command("up")
+  .description("run everything on this machine: API server, sessions, controller and gateway")
+  .option(...dataOption)
+  .option("--port <number>", "port of the gateway; 0 takes a free one", "8080")
+  .option("--api-port <number>", "port of the Kubernetes API; 0 takes a free one", "7443")
+  .action((options) =>
+    runCommand(async () => (await import("./up.ts")).up({ ...options, environment })),
+  );
+
+program
+  .command("chat")
+  .description("talk to a session")
+  .argument("[session]", "session name (default: main)")
+  .option("--new", "make a new session")
+  .option("--thread <which>", "latest (default) or new", "latest")
+  .option("--message <text>", "send one message, print the answer, exit")
+  .option("--approvals <how>", "ask (default), accept or decline what the agent asks for", "ask")
+  .option("--url <url>", "gateway (default: the local one)")
+  .option("--token <token>", "token (default: the local one, or ARGUS_TOKEN)")
+  .option(...dataOption)
+  .action((session, options) =>
+    runCommand(async () => (await import("./chat.ts")).chat({ ...options, session, environment })),
+  );
+
+const sessions = program.command("sessions").description("list, create, delete, restart sessions");
+const sessionCommands = () => import("./commands/sessions.ts");
+const remote = (command: Command) =>
+  command
+    .option("--url <url>", "gateway (default: the local one)")
+    .option("--token <token>", "token (default: the local one, or ARGUS_TOKEN)")
+    .option(...dataOption);
+remote(sessions.command("list", { isDefault: true }).description("show all sessions"))
+  .option("--json", "as JSON")
+  .action((options) =>
+    runCommand(async () => (await sessionCommands()).list({ ...options, environment })),
+  );
+remote(sessions.command("create").description("make a session"))
+  .argument("[name]", "its name (default: chosen by the gateway)")
+  .option("--echo", "run the built-in echo instead of Codex: no model key needed")
+  .action((name, options) =>
+    runCommand(async () => (await sessionCommands()).create({ ...options, name, environment })),
+  );
+remote(sessions.command("delete").description("delete a session"))
+  .argument("<name>")
+  .option("--yes", "do not ask")
+  .action((name, options) =>
+    runCommand(async () => (await sessionCommands()).remove({ ...options, name, environment })),
+  );
+sessions
+  .command("restart")
+  .description("end a session's pod; the controller makes it anew, its files stay")
+  .argument("<name>")
+  .option(...dataOption)
+  .action((name, options) =>
+    runCommand(async () => (await sessionCommands()).restart({ ...options, name, environment })),
+  );
+sessions
+  .command("runtime")
+  .description("switch a session between codex and echo")
+  .argument("<name>")
+  .argument("<runtime>", "codex or echo")
+  .option(...dataOption)
+  .action((name, runtime, options) =>
+    runCommand(async () =>
+      (await sessionCommands()).runtime({ ...options, name, runtime, environment }),
+    ),
+  );
+
+program
+  .command("apply")
+  .description("create or change ArgusSessions and ArgusCrons from YAML")
+  .requiredOption("-f, --file <file>", "YAML file with one or more objects; - reads stdin")
+  .option("-n, --namespace <name>", "namespace of objects that name none", "default")
+  .option("--force", "take over fields that somebody else set")
+  .option(...dataOption)
+  .action((options) =>
+    runCommand(async () =>
+      (await import("./commands/apply.ts")).apply({ ...options, environment }),
+    ),
+  );
+
+program
+  .command("doctor")
+  .description("say what is missing on this machine and how to fix it")
+  .option(...dataOption)
+  .option("--port <number>", "port that argus up would take", "8080")
+  .action((options) =>
+    runCommand(async () =>
+      (await import("./commands/doctor.ts")).doctor({ ...options, environment }),
+    ),
+  );
+
+program
+  .command("token")
+  .description("print the local gateway's token")
+  .option(...dataOption)
+  .action((options) =>
+    runCommand(async () =>
+      (await import("./commands/token.ts")).token({ ...options, environment }),
+    ),
+  );
+
+program
+  .command("crds")
+  .description("print the CustomResourceDefinitions as YAML")
+  .action(() => runCommand(async () => (await import("./commands/crds.ts")).crds()));
+
+program
+  .command("controller")
+  .description("make the cluster match the custom resources")
+  .action(() =>
+    runCommand(async () => (await import("./commands/controller.ts")).controller(environment)),
+  );
+program
+  .command("gateway")
+  .description("let clients, devices and agents reach sessions")
+  .action(() =>
+    runCommand(async () => (await import("./commands/gateway.ts")).gateway(environment)),
+  );
+program
+  .command("bridge")
+  .description("keep an agent alive in its pod and share it")
+  .action(() => runCommand(async () => (await import("./commands/bridge.ts")).bridge(environment)));
+program
+  .command("echo")
+  .description("an app-server that repeats what it hears, for trying Argus without a model")
+  .action(() => runCommand(async () => (await import("./commands/echo.ts")).echo(environment)));
+
+/** Runs the command that the process was called with; the exit code is set when it resolves. */
+export async function runCommandLine(): Promise<void> {
+  try {
+    await program.parseAsync();
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  }
+}
