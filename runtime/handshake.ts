@@ -44,6 +44,11 @@ export class Handshake {
     if (options.protocol === "codex") this.#params = OWN_PARAMS;
   }
 
+  /** A peer's `initialize` can be answered without the app-server. */
+  get isCached(): boolean {
+    return this.#result !== undefined && !this.#pending;
+  }
+
   /** A fresh process. Throws what `initialize` failed with; those who wait for it are told. */
   async start(signal: AbortSignal): Promise<void> {
     if (!this.#params) return;
@@ -52,7 +57,7 @@ export class Handshake {
 
   /** A peer's `initialize`. */
   async fromPeer(waiter: Waiter, params: unknown, signal: AbortSignal): Promise<void> {
-    if (this.#result !== undefined && !this.#pending) return this.#answer(waiter);
+    if (this.isCached) return this.#answer(waiter);
     if (this.#waiters.length >= MAX_WAITERS)
       throw new ArgusError("Busy", "too many peers wait for initialize");
     this.#waiters.push(waiter);

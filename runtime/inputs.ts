@@ -7,6 +7,7 @@ import { errorLine, resultLine } from "./rpc.ts";
 
 /** Repeats of one input that wait for the answer of the first. */
 const MAX_WAITERS = 16;
+const MAX_ENDED = 32;
 const WAIT_MS = 120_000;
 /** Items that are words; any other one acts on the world. */
 const HARMLESS = new Set([
@@ -22,6 +23,11 @@ interface Waiter {
   peer: Peer;
   id: Buffer;
   deadline: number;
+}
+
+interface EndedTurn {
+  id: string;
+  status?: unknown;
 }
 
 interface Live {
@@ -43,6 +49,9 @@ export class Inputs {
   readonly #options: InputsOptions;
   /** Forwarded to the process that runs now. */
   readonly #live = new Map<string, Live>();
+
+  /** The last turns that ended: the answer that names a turn may come after its end. */
+  readonly #ended = new Map<string, EndedTurn>();
 
   constructor(options: InputsOptions) {
     this.#options = options;
@@ -97,6 +106,8 @@ export class Inputs {
     const known = { ...entry, turn };
     this.#record(this.#options.ledger.put(known));
     this.#answer(input, (id) => resultLine(id, { turn: turnOf(known) }));
+    const ended = this.#ended.get(turn);
+    if (ended) this.turnCompleted(ended);
   }
 
   /** The app-server refused it, or it was never forwarded: a repeat is new. */
@@ -106,8 +117,13 @@ export class Inputs {
     this.#live.delete(input);
   }
 
-  turnCompleted(turn: { id: string; status?: unknown }): void {
+  turnCompleted(turn: EndedTurn): void {
     const { ledger } = this.#options;
+    this.#ended.delete(turn.id);
+    this.#ended.set(turn.id, { id: turn.id, status: turn.status });
+    for (const oldest of this.#ended.keys()) {
+      if (this.#ended.size > MAX_ENDED) this.#ended.delete(oldest);
+    }
     for (const entry of ledger.ofTurn(turn.id)) {
       this.#record(ledger.put({ ...entry, state: endOf(turn.status), result: keepable(turn) }));
       this.#live.delete(entry.input);

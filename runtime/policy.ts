@@ -26,10 +26,10 @@ type Mode = TurnDefaults["sandbox"];
 
 /** The policy of turns whose sender names none: the session's, or what a client chose for the thread. */
 export class Policy {
-  readonly #defaults: TurnDefaults;
+  readonly #defaults: () => TurnDefaults;
   readonly #choices = new Map<string, Choice>();
 
-  constructor(defaults: TurnDefaults) {
+  constructor(defaults: () => TurnDefaults) {
     this.#defaults = defaults;
   }
 
@@ -100,7 +100,7 @@ export class Policy {
   }
 
   #own(field: "sandbox" | "sandboxPolicy"): Choice {
-    const { cwd, approvalPolicy, sandbox } = this.#defaults;
+    const { cwd, approvalPolicy, sandbox } = this.#defaults();
     return { cwd, approvalPolicy, [field]: field === "sandbox" ? sandbox : policyOf(sandbox) };
   }
 

@@ -1,0 +1,287 @@
+import { randomBytes } from "node:crypto";
+import { mkdir, readFile } from "node:fs/promises";
+import { setTimeout as delay } from "node:timers/promises";
+import { errorMessage } from "#lib/errors.ts";
+import type { Running } from "#lib/running.ts";
+import type { HelloResult, TurnDefaults } from "#protocol/bridge.ts";
+import { type AppServerCommand, prepareAppServer } from "./app-server-command.ts";
+import { nativeCodex } from "./codex-binary.ts";
+import { Core } from "./core.ts";
+import { EpochFence } from "./epoch.ts";
+import { type InstallStatus, installUntilDone } from "./install-loop.ts";
+import { killAgent } from "./kill-agent.ts";
+import { endLeftover } from "./leftover.ts";
+import { limitCommand } from "./limit-command.ts";
+import { Listener } from "./listener.ts";
+import { type Loopback, startLoopback } from "./loopback.ts";
+import { withNpmPrefix } from "./npm-prefix.ts";
+import type { BridgeOptions } from "./options.ts";
+import { createPressure, type Pressure, type PressureSample } from "./pressure.ts";
+import { startProbe } from "./probe.ts";
+import { causeOfDeath, type Facts, readiness, refuseTurns, statusOf } from "./status.ts";
+import { writeTermination } from "./termination.ts";
+import { chooseTurnDefaults } from "./turn-defaults.ts";
+import { heartbeatDigest, readContext, seedWorkspace } from "./workspace.ts";
+
+/** What a running turn gets after SIGTERM; a pod's grace period is 5 s longer. */
+const GRACE_MS = 25_000;
+const SWEEP_MS = 1000;
+const PRESSURE_MS = 15_000;
+
+export interface RunningBridge extends Running {
+  /** Of the peers. */
+  port: number;
+  probePort: number;
+}
+
+/**
+ * Keeps the session's app-server alive and shares it. Both ports are open when this resolves; what must happen before the
+ * app-server runs (install, config) goes on behind them and is told as a state. Abort = draining: new turns are refused,
+ * a running one may end within 25 s, then everything stops in order. Throws when a port or the volume is not usable.
+ */
+export async function startBridge(
+  options: BridgeOptions,
+  signal: AbortSignal,
+): Promise<RunningBridge> {
+  const bridge = new Bridge(options);
+  return bridge.start(signal);
+}
+
+class Bridge {
+  readonly #options: BridgeOptions;
+  readonly #boot = randomBytes(9).toString("base64url");
+  /** Stops the ports; they outlive the turn that ends after SIGTERM. */
+  readonly #end = new AbortController();
+  readonly #pressure: Pressure;
+  #sample: PressureSample = { pidLimitHits: 0 };
+  #defaults: TurnDefaults;
+  #install: InstallStatus = { state: "none" };
+  #digest: string | undefined;
+  #echo = false;
+  #skewMs: number | undefined;
+  #loopback: Loopback | undefined;
+  #draining = false;
+
+  constructor(options: BridgeOptions) {
+    this.#options = options;
+    const { home, runtime, podUid, workspace } = options;
+    const { pids, memoryBytes, approvals } = runtime;
+    this.#pressure = createPressure({ home, pids, memoryBytes, podUid });
+    this.#defaults = { cwd: workspace, approvalPolicy: approvals, sandbox: "read-only" };
+    this.#echo = runtime.command.includes("echo");
+  }
+
+  async start(signal: AbortSignal): Promise<RunningBridge> {
+    const { home, workspace, logger, keysFolder, podUid, host } = this.#options;
+    await mkdir(home, { recursive: true });
+    await mkdir(workspace, { recursive: true });
+    const fence = await EpochFence.open(home, logger);
+    const core = await this.#openCore();
+    this.#defaults = await this.#chooseDefaults();
+    const listener = await Listener.start(
+      {
+        host,
+        port: this.#options.bridgePort,
+        podUid,
+        keysFolder,
+        fence,
+        logger,
+        welcome: () => this.#welcome(core),
+        attach: (peer, params) => core.mux.attach(peer, params),
+        detach: (peer) => core.mux.detach(peer),
+        onLine: (peer, line) => core.mux.fromPeer(peer, line),
+        onSkew: (skewMs) => {
+          this.#skewMs = skewMs;
+        },
+      },
+      this.#end.signal,
+    );
+    const probe = await startProbe(
+      {
+        host,
+        port: this.#options.probePort,
+        status: () => statusOf(core, this.#facts(listener)),
+        ready: () => readiness(core),
+      },
+      this.#end.signal,
+    );
+    const closed = this.#run(core, listener, signal).then(() => probe.closed);
+    return { port: listener.port, probePort: probe.port, closed };
+  }
+
+  #openCore(): Promise<Core> {
+    const { home, runtime, logger, workspace } = this.#options;
+    return Core.open(
+      {
+        boot: this.#boot,
+        home,
+        protocol: runtime.protocol,
+        logger,
+        defaults: () => this.#defaults,
+        prepare: () => this.#prepare(),
+        noNewTurns: () => refuseTurns(this.#draining, this.#sample),
+        own: (method) => (method === "bridge/context" ? this.#context(workspace) : undefined),
+        onTurnEnd: () => this.#readDigest(),
+      },
+      this.#end.signal,
+    );
+  }
+
+  /** From start to end; resolves when everything has stopped. */
+  async #run(core: Core, listener: Listener, signal: AbortSignal): Promise<void> {
+    const { logger } = this.#options;
+    const stopTimers = this.#startTimers(core);
+    const booting = this.#bootUp(core, signal).catch((error: unknown) => {
+      logger.error({ err: error }, "bridge could not start the app-server");
+      core.state.set("failed", errorMessage(error));
+    });
+    if (!signal.aborted) {
+      await new Promise<void>((resolve) => {
+        signal.addEventListener("abort", () => resolve(), { once: true });
+      });
+    }
+    const last = { state: core.state.state, reason: core.state.reason };
+    await this.#drain(core);
+    await core.supervisor.stop();
+    await booting;
+    stopTimers();
+    listener.stop();
+    this.#end.abort();
+    await listener.closed;
+    await this.#loopback?.closed;
+    await core.close();
+    writeTermination(this.#options.terminationLog, causeOfDeath(last, this.#facts(listener)));
+    logger.info("bridge stopped");
+  }
+
+  /** What comes before the app-server, then the app-server itself. */
+  async #bootUp(core: Core, signal: AbortSignal): Promise<void> {
+    const { home, workspace, gatewayUrl, tokenFile, logger } = this.#options;
+    core.state.set("starting", "the session is being prepared");
+    await endLeftover(home, logger);
+    await seedWorkspace(workspace);
+    this.#readDigest();
+    const set: Parameters<typeof installUntilDone>[1] = (install, state, reason) => {
+      this.#install = install;
+      core.state.set(state, reason);
+    };
+    await installUntilDone(this.#options, set, signal);
+    if (signal.aborted) return;
+    this.#defaults = await this.#chooseDefaults();
+    this.#loopback = await startLoopback({ gatewayUrl, tokenFile, logger }, this.#end.signal);
+    await core.supervisor.run(this.#end.signal);
+  }
+
+  /** Waits for the running turns, not longer than the grace period. */
+  async #drain(core: Core): Promise<void> {
+    this.#options.logger.info("bridge drains");
+    this.#draining = true;
+    core.state.set("draining", "the pod is being stopped");
+    const deadline = Date.now() + GRACE_MS;
+    while (core.supervisor.hot && !core.isIdle(Date.now()) && Date.now() < deadline) {
+      await delay(50);
+    }
+  }
+
+  #startTimers(core: Core): () => void {
+    const { runtime, logger } = this.#options;
+    const afterMs = runtime.parkAfterSeconds * 1000;
+    const warn = (error: unknown) => logger.warn({ err: error }, "app-server was not parked");
+    const sweep = setInterval(() => {
+      const now = Date.now();
+      core.mux.sweep(now);
+      const mayPark = afterMs > 0 && core.state.state === "hot";
+      if (mayPark) core.parkIfIdle(now, afterMs).catch(warn);
+    }, SWEEP_MS);
+    const look = () => {
+      this.#pressure.sample().then(
+        (sample) => {
+          this.#sample = sample;
+        },
+        (error: unknown) => logger.warn({ err: error }, "resources could not be read"),
+      );
+    };
+    look();
+    const pressure = setInterval(look, PRESSURE_MS);
+    return () => {
+      clearInterval(sweep);
+      clearInterval(pressure);
+    };
+  }
+
+  async #prepare(): Promise<AppServerCommand> {
+    const { runtime, home, workspace, temporary, agentEnv, podUid } = this.#options;
+    const { isolation } = this.#pressure;
+    // What the last app-server left would count against the next one; only where it is surely the session's.
+    if (isolation !== "Degraded") await killAgent({ isolation, podUid });
+    const { port = 0, secret = "" } = this.#loopback ?? {};
+    const { sandbox } = this.#defaults;
+    const loopback = { port, secret };
+    const prepared = await prepareAppServer({
+      runtime,
+      home,
+      workspace,
+      temporary,
+      agentEnv,
+      loopback,
+      sandbox,
+    });
+    this.#echo = prepared.echo;
+    const limit = { pids: runtime.pids, enforce: isolation !== "Degraded" };
+    return { ...prepared, command: limitCommand(prepared.command, limit) };
+  }
+
+  async #chooseDefaults(): Promise<TurnDefaults> {
+    const { runtime, workspace, home, agentEnv, logger } = this.#options;
+    const { PATH: path = "" } = withNpmPrefix(agentEnv, home);
+    const codex = await nativeCodex(runtime.command[0] ?? "", path).catch(() => undefined);
+    const { warning, ...defaults } = await chooseTurnDefaults({
+      approvals: runtime.approvals,
+      workspace: runtime.workingDir || workspace,
+      isolated: this.#pressure.container,
+      path,
+      ...(codex === undefined ? {} : { codex }),
+    });
+    if (warning) logger.warn({ warning }, "sandbox does not work");
+    return defaults;
+  }
+
+  async #welcome(core: Core): Promise<HelloResult> {
+    const podToken = (await readFile(this.#options.tokenFile, "utf8")).trim();
+    return {
+      boot: this.#boot,
+      seq: core.broadcast.seq,
+      state: core.state.state,
+      podToken,
+      defaults: this.#defaults,
+      echo: this.#echo,
+      ...(this.#digest === undefined ? {} : { heartbeatDigest: this.#digest }),
+    };
+  }
+
+  async #context(workspace: string): Promise<unknown> {
+    return { files: await readContext(workspace), heartbeatDigest: this.#digest };
+  }
+
+  #facts(listener: Listener): Facts {
+    return {
+      boot: this.#boot,
+      install: this.#install,
+      sample: this.#sample,
+      isolation: this.#pressure.isolation,
+      peers: listener.peers,
+      skewMs: this.#skewMs,
+    };
+  }
+
+  #readDigest(): void {
+    heartbeatDigest(this.#options.workspace).then(
+      (digest) => {
+        this.#digest = digest;
+      },
+      () => {
+        this.#digest = undefined;
+      },
+    );
+  }
+}

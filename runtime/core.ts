@@ -1,0 +1,194 @@
+import { join } from "node:path";
+import type { Logger } from "#lib/logger.ts";
+import { BRIDGE_NOTIFICATION, type TurnDefaults } from "#protocol/bridge.ts";
+import type { RuntimeSpec } from "#protocol/pod.ts";
+import type { AppServerCommand } from "./app-server-command.ts";
+import { Asks } from "./asks.ts";
+import { StateOfBridge } from "./bridge-state.ts";
+import { Broadcast } from "./broadcast.ts";
+import { Busy } from "./busy.ts";
+import { Caller } from "./caller.ts";
+import { Flight } from "./flight.ts";
+import { Handshake } from "./handshake.ts";
+import { Inputs } from "./inputs.ts";
+import { Journal } from "./journal.ts";
+import { Ledger } from "./ledger.ts";
+import { Liveness } from "./liveness.ts";
+import { Mux } from "./mux.ts";
+import { NewThreads } from "./new-threads.ts";
+import { Observer } from "./observer.ts";
+import { hasBackgroundTerminals } from "./parking.ts";
+import type { Peer } from "./peer.ts";
+import { Policy } from "./policy.ts";
+import { Requests } from "./requests.ts";
+import { Ring } from "./ring.ts";
+import { settleThread } from "./settle.ts";
+import { Supervisor } from "./supervisor.ts";
+import { Threads } from "./threads.ts";
+
+/** Parking is tried again this long after a background command was found, at least. */
+const MIN_PARK_RETRY_MS = 10_000;
+
+export interface CoreOptions {
+  boot: string;
+  home: string;
+  protocol: RuntimeSpec["protocol"];
+  logger: Logger;
+  defaults: () => TurnDefaults;
+  prepare: () => Promise<AppServerCommand>;
+  /** Why no turn may start now; undefined = it may. */
+  noNewTurns: () => { reason: string; message: string } | undefined;
+  own: (method: string, params: unknown) => Promise<unknown> | undefined;
+  onTurnEnd: () => void;
+  askDeadlineMs?: number;
+  ringBytes?: number;
+}
+
+/** Everything between the peers' lines and the app-server, put together. */
+export class Core {
+  readonly state: StateOfBridge;
+  readonly broadcast: Broadcast;
+  readonly busy = new Busy<Peer>();
+  readonly supervisor: Supervisor;
+  readonly mux: Mux;
+  readonly asks: Asks;
+  readonly liveness: Liveness;
+  readonly #flight: Flight;
+  readonly #caller: Caller;
+  readonly #threads: Threads;
+  readonly #journals: Journal[];
+  #parkNotBefore = 0;
+
+  /** Opens what is kept on the volume. Throws what the file system says. */
+  static async open(options: CoreOptions, signal: AbortSignal): Promise<Core> {
+    const { home, logger } = options;
+    const ledger = new Ledger();
+    const newThreads = new NewThreads();
+    const folder = join(home, ".argus");
+    const kept = {
+      ledger,
+      newThreads,
+      inputsJournal: await Journal.open({
+        path: join(folder, "ledger.jsonl"),
+        state: ledger,
+        logger,
+      }),
+      threadsJournal: await Journal.open({
+        path: join(folder, "threads.jsonl"),
+        state: newThreads,
+        logger,
+      }),
+    };
+    return new Core(options, kept, signal);
+  }
+
+  private constructor(options: CoreOptions, kept: Kept, signal: AbortSignal) {
+    const { boot, logger, protocol, defaults } = options;
+    this.#journals = [kept.inputsJournal, kept.threadsJournal];
+    const broadcast = new Broadcast(boot, new Ring(options.ringBytes));
+    this.broadcast = broadcast;
+    this.state = new StateOfBridge((state, reason) =>
+      broadcast.notify(BRIDGE_NOTIFICATION.state, { state, reason }),
+    );
+    const write = (line: Buffer) => this.supervisor.write(this.#threads.toAppServer(line));
+    const tell = (peer: Peer, line: Buffer) => broadcast.tell(peer, line);
+    this.#flight = new Flight(write);
+    this.#caller = new Caller(this.#flight);
+    const policy = new Policy(defaults);
+    const inputs = new Inputs({ ledger: kept.ledger, journal: kept.inputsJournal, tell, logger });
+    this.#threads = this.#makeThreads(kept, { policy, inputs, logger });
+    this.asks = this.#makeAsks(options, write);
+    const handshake = new Handshake({ protocol, caller: this.#caller, write, tell });
+    this.supervisor = this.#makeSupervisor(options, handshake);
+    this.liveness = new Liveness(this.#caller, () => this.supervisor.kill());
+    const { busy, supervisor, asks } = this;
+    const shared = { busy, inputs, supervisor, asks, flight: this.#flight, threads: this.#threads };
+    const requests = new Requests({
+      ...shared,
+      policy,
+      tell,
+      noNewTurns: options.noNewTurns,
+      why: () => this.state.why(),
+      signal,
+    });
+    const observer = new Observer({ ...shared, onTurnEnd: options.onTurnEnd });
+    const { own } = options;
+    this.mux = new Mux({ ...shared, broadcast, handshake, requests, observer, own, signal });
+  }
+
+  /** Nothing runs, waits or asks. */
+  isIdle(now: number): boolean {
+    return this.busy.count(now) === 0 && this.#flight.size === 0 && this.asks.size === 0;
+  }
+
+  /** Stops the app-server when nobody had to do with it for `afterMs` and nothing in it would be lost. */
+  async parkIfIdle(now: number, afterMs: number): Promise<void> {
+    const { mux, supervisor } = this;
+    const { activeAt } = mux;
+    const mayPark = supervisor.hot && this.isIdle(now) && !this.#threads.hasEphemeral;
+    if (!mayPark || now - activeAt < afterMs || now < this.#parkNotBefore) return;
+    this.#parkNotBefore = now + Math.max(afterMs, MIN_PARK_RETRY_MS);
+    if (await hasBackgroundTerminals(this.#caller, this.#threads.loaded)) return;
+    // Somebody came while we asked.
+    if (mux.activeAt !== activeAt || !this.isIdle(Date.now())) return;
+    await supervisor.park();
+  }
+
+  async close(): Promise<void> {
+    for (const journal of this.#journals) await journal.close();
+  }
+
+  #makeThreads(
+    { newThreads, threadsJournal, inputsJournal, ledger }: Kept,
+    { policy, inputs, logger }: { policy: Policy; inputs: Inputs; logger: Logger },
+  ): Threads {
+    const caller = this.#caller;
+    const isLive = (input: string) => inputs.isLive(input);
+    const settling = { caller, ledger, journal: inputsJournal, isLive, logger };
+    return new Threads({
+      caller,
+      newThreads,
+      journal: threadsJournal,
+      policy: (threadId) => ({ ...policy.resume(threadId) }),
+      settle: (threadId, history) => settleThread(settling, threadId, history),
+      logger,
+    });
+  }
+
+  #makeAsks({ askDeadlineMs }: CoreOptions, write: (line: Buffer) => void): Asks {
+    return new Asks({
+      // Numbers of this boot differ from those of any other: an old answer cannot meet a new question.
+      firstId: Date.now() * 1000,
+      ...(askDeadlineMs === undefined ? {} : { deadlineMs: askDeadlineMs }),
+      write,
+      tell: (peer, line) => this.broadcast.tell(peer, line),
+      peers: () => this.broadcast.peers,
+      ownerOf: (threadId) => this.busy.owner(threadId),
+    });
+  }
+
+  #makeSupervisor({ boot, home, logger, prepare }: CoreOptions, handshake: Handshake): Supervisor {
+    return new Supervisor({
+      home,
+      logger,
+      prepare,
+      onLines: (lines) => this.mux.fromAppServer(lines),
+      onOverflow: (count) => this.mux.overflow(count),
+      handshake: (signal) => handshake.start(signal),
+      onEnd: (reason) => this.mux.ended(reason),
+      onHot: (again) => {
+        this.liveness.reset(Date.now());
+        if (again === undefined) return;
+        this.broadcast.notify(BRIDGE_NOTIFICATION.restarted, { boot, reason: again });
+      },
+      onState: (state, reason) => this.state.set(state, reason),
+    });
+  }
+}
+
+interface Kept {
+  ledger: Ledger;
+  newThreads: NewThreads;
+  inputsJournal: Journal;
+  threadsJournal: Journal;
+}

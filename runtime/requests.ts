@@ -1,0 +1,296 @@
+import { errorMessage } from "#lib/errors.ts";
+import { scanLine } from "#lib/scan.ts";
+import { RPC_ERROR, type RpcError } from "#protocol/envelope.ts";
+import type { Asks } from "./asks.ts";
+import { type Busy, STARTING_METHODS } from "./busy.ts";
+import { parseAnswer } from "./caller.ts";
+import type { Flight } from "./flight.ts";
+import type { Inputs } from "./inputs.ts";
+import type { Peer } from "./peer.ts";
+import type { Policy } from "./policy.ts";
+import {
+  busyError,
+  ENDED,
+  errorOf,
+  inputOf,
+  isError,
+  paramsOf,
+  type Request,
+  threadIdIn,
+  threadOf,
+  turnIdOf,
+} from "./request.ts";
+import { errorLine, RpcFailure } from "./rpc.ts";
+import type { Supervisor } from "./supervisor.ts";
+import type { Threads } from "./threads.ts";
+
+/** A peer's request waits this long for the app-server: less than the 120 s after which clients give up. */
+export const HOLD_MS = 100_000;
+/** Started anew while we prepared the request: tried again this often. */
+const ATTEMPTS = 3;
+
+/** These find the thread in history by themselves. */
+const UNLOADED_OK = new Set([
+  "thread/resume",
+  "thread/read",
+  "thread/fork",
+  "thread/archive",
+  "thread/unarchive",
+  "thread/delete",
+  "thread/name/set",
+  "thread/turns/list",
+  "thread/items/list",
+]);
+/** Requests or answers that the bridge must look into. */
+const SPECIAL = new Set([
+  ...STARTING_METHODS,
+  "thread/start",
+  "thread/resume",
+  "thread/fork",
+  "turn/steer",
+]);
+
+export interface RequestsOptions {
+  supervisor: Supervisor;
+  flight: Flight;
+  busy: Busy<Peer>;
+  inputs: Inputs;
+  policy: Policy;
+  threads: Threads;
+  asks: Asks;
+  tell: (peer: Peer, line: Buffer) => void;
+  /** Why no turn may start now; undefined = it may. */
+  noNewTurns: () => { reason: string; message: string } | undefined;
+  /** Why there is no app-server, in words. */
+  why: () => string;
+  signal: AbortSignal;
+}
+
+/** A peer's requests to the app-server: whether they may go, what must happen before, what their answers change. */
+export class Requests {
+  readonly #options: RequestsOptions;
+  /** Since when a peer's lines wait for the app-server. */
+  readonly #heldSince = new WeakMap<Peer, number>();
+
+  constructor(options: RequestsOptions) {
+    this.#options = options;
+  }
+
+  /** Forwards or answers. A promise means: read nothing more from this peer until it resolves; it never rejects. */
+  handle(request: Request): void | Promise<void> {
+    const { supervisor, threads } = this.#options;
+    const { method } = request;
+    if (!supervisor.hot || SPECIAL.has(method)) return this.#prepare(request);
+    const threadId = threadOf(request);
+    if (threadId !== undefined && !threads.isLoaded(threadId)) {
+      if (!UNLOADED_OK.has(method) || threads.isNew(threadId)) return this.#prepare(request);
+    }
+    this.#forward(request, {});
+    return supervisor.full ? supervisor.drained() : undefined;
+  }
+
+  /** The app-server, started if it is parked. Throws RpcFailure when it does not come in time. */
+  async ready(peer: Peer): Promise<void> {
+    const { supervisor, signal, why } = this.#options;
+    const since = this.#heldSince.get(peer) ?? Date.now();
+    this.#heldSince.set(peer, since);
+    try {
+      await supervisor.ready(since + HOLD_MS, signal);
+    } catch (error) {
+      const message = `${errorMessage(error)}. ${why()} Nothing was started; try again later.`;
+      throw new RpcFailure({ code: RPC_ERROR.server, message, data: { reason: "unavailable" } });
+    }
+    this.#heldSince.delete(peer);
+  }
+
+  async #prepare(request: Request): Promise<void> {
+    try {
+      this.#refuseNewTurns(request);
+      const threadId = threadOf(request);
+      await this.#usable(request, threadId);
+      if (request.peer.gone) return;
+      await this.#dispatch(request, threadId);
+    } catch (error) {
+      this.#refuse(request, errorOf(error));
+    }
+  }
+
+  #refuseNewTurns({ method }: Request): void {
+    const refusal = STARTING_METHODS.has(method) ? this.#options.noNewTurns() : undefined;
+    if (!refusal) return;
+    const { reason, message } = refusal;
+    throw new RpcFailure({ code: RPC_ERROR.busy, message, data: { reason } });
+  }
+
+  /** The app-server runs and has loaded the thread, if it must. */
+  async #usable({ peer, method }: Request, threadId: string | undefined): Promise<void> {
+    const { supervisor, threads } = this.#options;
+    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+      await this.ready(peer);
+      const needed =
+        threadId !== undefined && (!UNLOADED_OK.has(method) || threads.isNew(threadId));
+      if (needed) await threads.ensure(threadId);
+      if (supervisor.hot && (!needed || threads.isLoaded(threadId))) return;
+    }
+    throw new RpcFailure(ENDED);
+  }
+
+  async #dispatch(request: Request, threadId: string | undefined): Promise<void> {
+    const { method } = request;
+    if (method === "thread/start") return this.#threadStart(request);
+    if (method === "thread/resume" && threadId !== undefined)
+      return this.#threadResume(request, threadId);
+    if (method === "thread/fork")
+      return this.#forward(request, { answered: (line) => this.#forked(line) });
+    if (method === "turn/steer") return this.#steer(request, threadId);
+    if (method === "turn/start" && threadId !== undefined)
+      return this.#turnStart(request, threadId);
+    if (STARTING_METHODS.has(method) && threadId !== undefined) {
+      this.#claim(request, threadId);
+      return this.#forward(request, this.#turnEffects(threadId));
+    }
+    this.#forward(request, {});
+  }
+
+  #threadStart(request: Request): void {
+    const { policy, threads, tell } = this.#options;
+    const named = policy.named(request.line, request.scan);
+    const filled = this.#filled(request);
+    const params = paramsOf(filled);
+    const answered = (line: Buffer) => {
+      const threadId = threadIdIn(line);
+      if (threadId === undefined) return true;
+      if (request.peer.role === "client") policy.remember(threadId, named);
+      const recorded = threads.started(threadId, params).catch(() => undefined);
+      void recorded.then(() => tell(request.peer, line));
+      return false;
+    };
+    this.#forward(filled, { answered });
+  }
+
+  #threadResume(request: Request, threadId: string): void {
+    const { policy, threads, asks, tell } = this.#options;
+    const named = policy.named(request.line, request.scan);
+    // A loaded thread has its policy; a resume would only be refused to change it.
+    const ready = threads.isLoaded(threadId) ? request : this.#filled(request, threadId);
+    const answered = (line: Buffer) => {
+      if (isError(line)) return true;
+      if (request.peer.role === "client") policy.remember(threadId, named);
+      // A failed settlement is tried again by the next request that names the thread.
+      const settled = threads.resumed(threadId).catch(() => undefined);
+      void settled.then(() => {
+        tell(request.peer, line);
+        asks.resumed(request.peer, threadId);
+      });
+      return false;
+    };
+    this.#forward(ready, { answered });
+  }
+
+  #forked(line: Buffer): boolean {
+    const threadId = threadIdIn(line);
+    if (threadId !== undefined) this.#options.threads.forked(threadId);
+    return true;
+  }
+
+  #steer(request: Request, threadId: string | undefined): void {
+    const { busy } = this.#options;
+    const isForeign = threadId !== undefined && busy.isForeign(threadId, request.peer, Date.now());
+    if (isForeign) throw new RpcFailure(busyError({ threadId }));
+    this.#forward(request, {});
+  }
+
+  async #turnStart(request: Request, threadId: string): Promise<void> {
+    const { inputs, policy, busy } = this.#options;
+    const input = inputOf(request);
+    const repeat = input === undefined ? undefined : inputs.repeat(request, input, threadId);
+    if (repeat?.kind === "answered") return;
+    if (repeat?.kind === "refused") throw new RpcFailure(repeat.error);
+    this.#claim(request, threadId);
+    const named = policy.named(request.line, request.scan);
+    const filled = this.#filled(request, threadId);
+    if (request.peer.role === "client") policy.remember(threadId, named);
+    try {
+      if (input !== undefined) await inputs.open(input, threadId);
+      this.#stillThere(request, threadId);
+    } catch (error) {
+      busy.rejected(threadId);
+      if (input !== undefined) inputs.neverStarted(input, errorOf(error));
+      if (request.peer.gone) return;
+      throw error;
+    }
+    this.#forward(filled, this.#turnEffects(threadId, input));
+  }
+
+  /** While the input was recorded, the peer may have been fenced off or the app-server may have ended. */
+  #stillThere(request: Request, threadId: string): void {
+    const { supervisor, threads } = this.#options;
+    if (request.peer.gone) throw new RpcFailure(ENDED);
+    this.#refuseNewTurns(request);
+    if (!supervisor.hot || !threads.isLoaded(threadId)) throw new RpcFailure(ENDED);
+  }
+
+  #claim({ peer }: Request, threadId: string): void {
+    const { busy } = this.#options;
+    const refusal = busy.refuse(threadId, { peer, role: peer.role }, Date.now());
+    if (refusal) throw new RpcFailure(busyError(refusal));
+    busy.start(threadId, peer);
+  }
+
+  /** What the answer to a starting request changes. */
+  #turnEffects(threadId: string, input?: string): Effects {
+    const { busy, inputs } = this.#options;
+    return {
+      answered: (line) => {
+        const { result, error } = parseAnswer(line);
+        const turn = turnIdOf(result);
+        if (error) busy.rejected(threadId);
+        else busy.accepted(threadId, turn, Date.now());
+        if (input !== undefined && error) inputs.neverStarted(input, error);
+        else if (input !== undefined && turn !== undefined) inputs.accepted(input, turn);
+        return true;
+      },
+      failed: (error, forwarded) => {
+        busy.rejected(threadId);
+        if (input !== undefined && !forwarded) inputs.neverStarted(input, error);
+      },
+    };
+  }
+
+  #filled(request: Request, threadId?: string): Request {
+    const { method, peer, line, scan } = request;
+    const sender = { method, role: peer.role, ...(threadId === undefined ? {} : { threadId }) };
+    const filled = this.#options.policy.fill(line, scan, sender);
+    if (filled === line) return request;
+    return { ...request, line: filled, scan: scanLine(filled) ?? scan };
+  }
+
+  #forward(request: Request, effects: Effects): void {
+    const { flight, tell } = this.#options;
+    const { peer, method, line, scan, id } = request;
+    if (!scan.id) return;
+    flight.send({
+      method,
+      peer,
+      line,
+      at: scan.id,
+      answered: (answer) => {
+        if (effects.answered?.(answer) ?? true) tell(peer, answer);
+      },
+      failed: (error, forwarded) => {
+        effects.failed?.(error, forwarded);
+        tell(peer, errorLine(id, error));
+      },
+    });
+  }
+
+  #refuse({ peer, id }: Request, error: RpcError): void {
+    this.#options.tell(peer, errorLine(id, error));
+  }
+}
+
+interface Effects {
+  /** False = the answer reaches the peer later, by the effect itself. */
+  answered?: (line: Buffer) => boolean;
+  failed?: (error: RpcError, forwarded: boolean) => void;
+}
