@@ -196,6 +196,12 @@ test("a pod gets a node, an address, variables, files, a token and a home that s
 
   // The claim outlives the pod and goes with its object, and only when no pod uses it.
   await kube.delete(refTo(persistentVolumeClaims, "home"));
+  await kube.create(persistentVolumeClaims, claim("other"));
+  // Claims are settled in one pass, so the first has been looked at when the second is.
+  await eventually("the other claim is protected", async () => {
+    const other = await kube.get(refTo(persistentVolumeClaims, "other"));
+    return other?.metadata.finalizers?.length;
+  });
   expect(existsSync(join(volume, "seen"))).toBe(true);
   await kube.delete(refTo(pods, "p"));
   await eventually("the pod is gone", async () => !(await getPod(kube, "p")));
@@ -378,5 +384,20 @@ test.runIf(process.getuid?.() === 0)(
     expect(mine.uid).toBe(200_001);
     expect(statSync(volume).mode & 0o777).toBe(0o700);
     expect(cluster.warnings.join()).not.toContain("one user");
+
+    // Another user gets the volume with all that is in it.
+    await makePod(kube, "q", {
+      restartPolicy: "Never",
+      securityContext: { runAsUser: 200_002 },
+      containers: [
+        {
+          ...sh('echo more >> "$1/mine"', "/home/argus"),
+          volumeMounts: [{ name: "home", mountPath: "/home/argus" }],
+        },
+      ],
+      volumes: [{ name: "home", persistentVolumeClaim: { claimName: "home" } }],
+    });
+    await phaseIs(kube, "q", "Succeeded");
+    expect(readFileSync(join(volume, "mine"), "utf8")).toBe("more\n");
   },
 );
