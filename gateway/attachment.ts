@@ -29,7 +29,8 @@ export interface AttachmentOptions {
  */
 export class Attachment implements ClientHandler, BridgeSink {
   readonly #options: AttachmentOptions;
-  readonly #gone = new AbortController();
+  #gone: AbortController | undefined = new AbortController();
+  #onEnd: (() => void) | undefined;
   readonly #framer = new LineFramer(MAX_BRIDGE_LINE_BYTES);
   #client: ClientSocket | undefined;
   #bridge: GreetedBridge | undefined;
@@ -46,9 +47,14 @@ export class Attachment implements ClientHandler, BridgeSink {
     return this.#options.session.metadata.name;
   }
 
-  /** Aborts when the client has gone or is being closed. */
+  /** Aborts when the client goes or is closed before it was joined with a bridge. */
   get gone(): AbortSignal {
-    return this.#gone.signal;
+    return this.#gone?.signal ?? AbortSignal.abort();
+  }
+
+  /** Calls `handler` when the client has gone or is being closed, joined or not. */
+  whenEnded(handler: () => void): void {
+    this.#onEnd = handler;
   }
 
   bind(client: ClientSocket): void {
@@ -78,6 +84,8 @@ export class Attachment implements ClientHandler, BridgeSink {
       this.#sendStatus({ id: this.sessionName, state: "ready", message, ...facts });
     } else this.#sendSession(facts);
     this.#bridge = bridge;
+    // Of a joined client only what an idle session needs is kept.
+    this.#gone = undefined;
     const held = this.#held;
     this.#held = [];
     this.#heldBytes = 0;
@@ -86,7 +94,7 @@ export class Attachment implements ClientHandler, BridgeSink {
   }
 
   close(code: number, reason: string): void {
-    this.#gone.abort();
+    this.#end();
     this.#client?.close(code, reason);
     this.#bridge?.destroy();
   }
@@ -114,8 +122,14 @@ export class Attachment implements ClientHandler, BridgeSink {
   }
 
   closed(): void {
-    this.#gone.abort();
+    this.#end();
     this.#bridge?.destroy();
+  }
+
+  #end(): void {
+    this.#gone?.abort();
+    this.#onEnd?.();
+    this.#onEnd = undefined;
   }
 
   tick(now: number): void {

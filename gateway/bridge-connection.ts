@@ -23,7 +23,7 @@ export interface BridgeSink {
 /** A TCP connection to a bridge: first one line (the hello's answer), then a stream for one sink. */
 export class BridgeConnection {
   readonly #socket: Socket;
-  readonly #firstLine = Promise.withResolvers<string>();
+  #firstLine: PromiseWithResolvers<string> | undefined = Promise.withResolvers<string>();
   #head: Buffer[] | undefined = [];
   #headBytes = 0;
   #sink: BridgeSink | undefined;
@@ -36,7 +36,7 @@ export class BridgeConnection {
   hello: HelloResult | undefined;
 
   constructor({ host, port }: { host: string; port: number }) {
-    this.#firstLine.promise.catch(() => {});
+    this.#firstLine?.promise.catch(() => {});
     this.#socket = connect({
       host,
       port,
@@ -48,7 +48,7 @@ export class BridgeConnection {
         callback: (bytes: number) => this.#read(bytes),
       },
     });
-    this.#socket.on("error", (error) => this.#firstLine.reject(error));
+    this.#socket.on("error", (error) => this.#firstLine?.reject(error));
     this.#socket.on("drain", () => this.#sink?.writable());
     this.#socket.on("close", () => this.#end());
   }
@@ -56,13 +56,15 @@ export class BridgeConnection {
   /** Sends the first line; resolves to the answer's line. Rejects when the connection ends before. */
   ask(line: string): Promise<string> {
     this.#socket.write(`${line}\n`);
-    return this.#firstLine.promise;
+    return this.#firstLine?.promise ?? Promise.reject(new Error("asked twice"));
   }
 
   /** Everything from now on goes to `sink`, first what came behind the hello's answer. */
   start(sink: BridgeSink): void {
     this.#sink = sink;
     this.#full = false;
+    // What the greeting needed is not kept by thousands of idle connections.
+    this.#firstLine = this.hello = undefined;
     const rest = this.#head;
     this.#head = undefined;
     for (const chunk of rest ?? []) this.#full = sink.data(chunk, false).full || this.#full;
@@ -129,14 +131,14 @@ export class BridgeConnection {
     const all = Buffer.concat(this.#head ?? []);
     const end = all.indexOf(NEWLINE);
     this.#head = end + 1 < all.length ? [all.subarray(end + 1)] : [];
-    this.#firstLine.resolve(all.toString("utf8", 0, end));
+    this.#firstLine?.resolve(all.toString("utf8", 0, end));
     return false;
   }
 
   #end(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#firstLine.reject(new Error("the bridge closed the connection"));
+    this.#firstLine?.reject(new Error("the bridge closed the connection"));
     this.#sink?.ended();
   }
 }

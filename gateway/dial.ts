@@ -29,19 +29,24 @@ export async function dialBridge(
 ): Promise<GreetedBridge> {
   signal.throwIfAborted();
   const connection = new BridgeConnection(options.address);
-  const stop = AbortSignal.any([signal, AbortSignal.timeout(DIAL_TIMEOUT_MS)]);
+  let late = false;
   const cut = () => connection.destroy();
-  stop.addEventListener("abort", cut, { once: true });
+  const timer = setTimeout(() => {
+    late = true;
+    cut();
+  }, DIAL_TIMEOUT_MS);
+  signal.addEventListener("abort", cut, { once: true });
   try {
     connection.hello = await greet(connection, options);
-    stop.throwIfAborted();
+    signal.throwIfAborted();
     return connection as GreetedBridge;
   } catch (error) {
     connection.destroy();
-    if (error instanceof ArgusError && !stop.aborted) throw error;
-    throw unreachable(options.address, stop.aborted ? stop.reason : error);
+    if (error instanceof ArgusError && !late) throw error;
+    throw unreachable(options.address, late ? "no answer" : errorMessage(error), error);
   } finally {
-    stop.removeEventListener("abort", cut);
+    clearTimeout(timer);
+    signal.removeEventListener("abort", cut);
   }
 }
 
@@ -54,7 +59,8 @@ async function greet(
   const answer = parseAnswer(await connection.ask(JSON.stringify(hello)));
   if ("refusal" in answer) throw refused(address, answer.refusal);
   const identity = await podTokens.check(answer.result.podToken);
-  if (identity?.podUid === address.podUid) return answer.result;
+  // The token has done its work: it is not kept with the connection.
+  if (identity?.podUid === address.podUid) return { ...answer.result, podToken: "" };
   throw new ArgusError(
     "Forbidden",
     "Something else than the session's pod answers at its address: nothing was sent to it.",
@@ -99,9 +105,11 @@ function refused({ podName }: BridgeAddress, refusal: HelloRefusal): ArgusError 
   });
 }
 
-function unreachable({ podName, host, port }: BridgeAddress, cause: unknown): ArgusError {
-  const why =
-    cause instanceof Error && cause.name === "TimeoutError" ? "no answer" : errorMessage(cause);
+function unreachable(
+  { podName, host, port }: BridgeAddress,
+  why: string,
+  cause: unknown,
+): ArgusError {
   return new ArgusError(
     "Unavailable",
     `The bridge of the session's pod is not reachable (${why}).`,

@@ -28,7 +28,7 @@ export interface EstablishOptions {
 export async function establish(options: EstablishOptions): Promise<void> {
   const { attachment, context } = options;
   const watch = new Watch(options);
-  attachment.gone.addEventListener("abort", () => watch.stop(), { once: true });
+  attachment.whenEnded(() => watch.stop());
   const first = setTimeout(() => attachment.announce(), FIRST_FRAME_MS);
   try {
     const bridge = await reach(options, watch);
