@@ -69,10 +69,17 @@ class Stage {
   }
 }
 
-/** Each part with the goals that it measures. */
-const PARTS: { goals: string[]; run: (bench: Bench, stage: Stage) => Promise<Row[]> }[] = [
+/** What is measured for some goals, and on which of our processes. */
+interface Part {
+  goals: string[];
+  on: ("gateway" | "bridge")[];
+  run: (bench: Bench, stage: Stage) => Promise<Row[]>;
+}
+
+const PARTS: Part[] = [
   {
     goals: ["G1", "G2"],
+    on: ["gateway"],
     run: async (bench, stage) =>
       flatOut(bench, {
         gateway: await stage.gateway(),
@@ -81,11 +88,13 @@ const PARTS: { goals: string[]; run: (bench: Bench, stage: Stage) => Promise<Row
   },
   {
     goals: ["G4"],
+    on: ["gateway"],
     run: async (bench, stage) =>
       paced(bench, { gateway: await stage.gateway(), haproxy: await stage.haproxy() }),
   },
   {
     goals: ["G7"],
+    on: ["gateway"],
     run: async (bench, stage) =>
       noisyNeighbour(bench, {
         gateway: await stage.gateway(),
@@ -95,10 +104,12 @@ const PARTS: { goals: string[]; run: (bench: Bench, stage: Stage) => Promise<Row
   },
   {
     goals: ["G8"],
+    on: ["gateway"],
     run: (bench, stage) => idle(bench, async () => startGatewayCandidate(await stage.fresh())),
   },
   {
     goals: ["G9"],
+    on: ["gateway", "bridge"],
     run: async (bench, stage) => [
       ...(await slowClient(bench, await stage.gateway())),
       ...(await slowPeer(bench, await stage.bridge())),
@@ -106,11 +117,13 @@ const PARTS: { goals: string[]; run: (bench: Bench, stage: Stage) => Promise<Row
   },
   {
     goals: ["G11"],
+    on: ["bridge"],
     run: async (bench, stage) =>
       fanOut(bench, { bridge: await stage.bridge(), obvious: await stage.obvious() }),
   },
   {
     goals: ["G12"],
+    on: ["bridge"],
     run: async (bench, stage) =>
       multiplexer(bench, {
         bridge: await stage.bridge(),
@@ -128,10 +141,12 @@ export async function benchRelay(options: RelayBenchOptions): Promise<string> {
   const say = (text: string) => console.error(`· ${text}`);
   const { quick, repetitions, only } = options;
   try {
-    await check(stage, { quick, say });
+    const wanted = ({ goals }: Part) => only.length === 0 || goals.some((g) => only.includes(g));
+    const parts = PARTS.filter(wanted);
+    if (parts.length === 0) throw new Error(`no such goal: ${only.join(", ")}`);
+    await check(stage, { on: new Set(parts.flatMap(({ on }) => on)), quick, say });
     const rows: Row[] = [];
-    for (const { goals, run } of PARTS) {
-      if (only.length > 0 && !goals.some((goal) => only.includes(goal))) continue;
+    for (const { run } of parts) {
       rows.push(...(await run({ load: programs.load, repetitions, quick, say }, stage)));
     }
     return `${await environment()}\n\n${table(rows)}`;
@@ -141,15 +156,20 @@ export async function benchRelay(options: RelayBenchOptions): Promise<string> {
   }
 }
 
-async function check(
-  stage: Stage,
-  { quick, say }: { quick: boolean; say: (text: string) => void },
-): Promise<void> {
+interface CheckOptions {
+  on: Set<"gateway" | "bridge">;
+  quick: boolean;
+  say: (text: string) => void;
+}
+
+async function check(stage: Stage, { on, quick, say }: CheckOptions): Promise<void> {
   const lines = quick ? 40 : 120;
-  for (const candidate of [await stage.floor(), await stage.gateway()]) {
+  const relays = on.has("gateway") ? [await stage.floor(), await stage.gateway()] : [];
+  for (const candidate of relays) {
     say(`check: ${lines} lines both ways, byte for byte, ${candidate.name}`);
     await checkRelay(candidate, lines);
   }
+  if (!on.has("bridge")) return;
   say("check: five peers, every answer to its asker");
   await checkMultiplexer(await stage.fresh(), quick ? 60 : 300);
 }
