@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { pino } from "pino";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { WebSocket } from "ws";
 import type { FakePeer } from "#test/fakes/bridge.ts";
@@ -378,4 +379,33 @@ test("upgrades elsewhere and malformed handshakes are HTTP errors", async () => 
   expect(String(error)).toContain("404");
   const old = await http("/ws");
   expect(old.status).toBe(404);
+});
+
+test("no token and no message content ever reaches a log", async () => {
+  const written: string[] = [];
+  const logger = pino({ level: "trace" }, { write: (line: string) => written.push(line) });
+  await rig.stopGateway();
+  await rig.startGateway({ logger });
+  rig.putSession("s");
+  const { token } = await rig.putPod(
+    "s",
+    () => {},
+    () => ({ reason: "time", now: 0 }),
+  );
+  const client = new Client(`?session=s&token=${ADMIN}`);
+  client.socket.on("open", () => client.socket.send('{"id":1,"method":"private-words"}'));
+  await client.frame("the problem", ({ params }) => /clocks/.test(String(params?.["message"])));
+  await new Client("?token=wrong-secret").closing();
+  await http("/sessions?token=wrong-secret");
+  await http(`/openai/v1/responses?token=${token}`, { method: "POST", body: "private-words" });
+  rig.kube.away = true;
+  await new Client(`?session=elsewhere&token=${ADMIN}`).closing();
+  await http(`/sessions/elsewhere?token=${ADMIN}`, { method: "DELETE" });
+  rig.kube.away = false;
+  const log = written.join("");
+  expect(log).toContain("bridge not reached");
+  expect(log).toContain("request failed");
+  for (const secret of [ADMIN, "wrong-secret", token, "private-words"])
+    expect(log).not.toContain(secret);
+  client.socket.close();
 });
