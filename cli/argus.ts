@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 import { enableCompileCache } from "node:module";
-import { homedir } from "node:os";
 import { join } from "node:path";
+import { ownHome } from "./home.ts";
 
 // Compiled modules are kept: every process starts in two thirds of the time and with 30 MB less. The user's own folder,
 // because whoever can write there decides what runs. Without one it just starts slower.
-enableCompileCache(join(homedir(), ".cache", "argus", "compiled"));
+const home = ownHome();
+if (home) enableCompileCache(join(home, ".cache", "argus", "compiled"));
 const { runCommandLine } = await import("./command-line.ts");
 await runCommandLine();

@@ -1,6 +1,7 @@
-import { homedir } from "node:os";
 import { join, resolve } from "node:path";
+import { ArgusError } from "#lib/errors.ts";
 import type { Environment } from "./config.ts";
+import { ownHome } from "./home.ts";
 
 /** Where one installation of `argus up` keeps everything. */
 export interface DataFolder {
@@ -56,9 +57,15 @@ export function ownDataFolder(named: string | undefined, environment: Environmen
 }
 
 function defaultRoot({ environment, platform, uid }: Place): string {
-  const home = environment.HOME ?? homedir();
-  if (platform === "darwin") return join(home, "Library", "Application Support", "argus");
   // Root gives each session its own user id, and those cannot look into root's home.
-  if (uid === 0) return "/var/lib/argus";
+  if (uid === 0 && platform !== "darwin") return "/var/lib/argus";
+  const home = environment.HOME ?? ownHome();
+  if (!home) {
+    throw new ArgusError(
+      "InvalidInput",
+      "this user has no home: name a folder with --data or ARGUS_DATA",
+    );
+  }
+  if (platform === "darwin") return join(home, "Library", "Application Support", "argus");
   return join(environment.XDG_DATA_HOME ?? join(home, ".local", "share"), "argus");
 }

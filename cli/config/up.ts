@@ -53,6 +53,7 @@ export const ClientEnvironment = z.object({
 /** Passed on to every process: where programs are, language, time zone, how to get out. */
 const PASSED_ON = [
   "PATH",
+  "HOME",
   "LANG",
   "LC_ALL",
   "TZ",
