@@ -31,6 +31,7 @@ export interface EndOptions {
 /** How long ended processes may take to leave the process table before it counts as an error. */
 const KILL_DEADLINE_MS = 10_000;
 const POLL_MS = 25;
+const MAX_POLL_MS = 500;
 
 /** What to write down about a process just started. Throws NotFound when it is gone already. */
 export async function recordProcess(pid: number): Promise<ProcessRecord> {
@@ -66,7 +67,8 @@ export async function endProcessTree(options: EndOptions): Promise<number> {
   for (const deadline = Date.now() + KILL_DEADLINE_MS; alive.length > 0; ) {
     if (Date.now() > deadline) {
       const pids = alive.map(({ pid }) => pid);
-      throw new ArgusError("Timeout", "processes do not end after SIGKILL", { pids });
+      const message = `processes ${pids.join(", ")} do not end: another user's? End them by hand, then start again`;
+      throw new ArgusError("Timeout", message, { pids });
     }
     for (const { pid } of alive) send(pid, "SIGKILL");
     await delay(POLL_MS);
@@ -83,8 +85,11 @@ async function waitUntilGone(
 ): Promise<ProcessEntry[]> {
   const deadline = Date.now() + graceMs;
   let alive = await collect(options, known);
+  // A look reads all of /proc, so a long grace is looked at less and less often.
+  let pauseMs = POLL_MS;
   while (alive.length > 0 && Date.now() < deadline && !options.hurry?.aborted) {
-    await delay(Math.min(POLL_MS, graceMs));
+    await delay(Math.min(pauseMs, deadline - Date.now()));
+    pauseMs = Math.min(pauseMs * 1.5, MAX_POLL_MS);
     alive = await collect(options, known);
   }
   return alive;

@@ -33,6 +33,10 @@ export function planContainer(
   container: Container,
   world: ContainerWorld,
 ): ContainerPlan {
+  if (container.restartPolicy) {
+    const message = `container ${container.name}: sidecars (restartPolicy of a container) are not supported here`;
+    throw new ArgusError("InvalidInput", message, {});
+  }
   const own = containerEnv(pod, container, world);
   const words = [...(container.command ?? []), ...(container.args ?? [])];
   if (words.length === 0) {

@@ -4,7 +4,7 @@ import { ContainerRun } from "./container-run.ts";
 import type { KubeletContext } from "./context.ts";
 import type { Owner } from "./identity.ts";
 import { type Container, kubeTime, type Terminated } from "./pod.ts";
-import { runProbes } from "./probe.ts";
+import { hasForeignProbe, runProbes } from "./probe.ts";
 import type { ProbeKind } from "./probe-state.ts";
 import { nextCrashes, restartDelayMs, restarts } from "./restart.ts";
 import type { ContainerRecord } from "./status.ts";
@@ -119,6 +119,10 @@ async function watchRun(
 ): Promise<void> {
   const over = new AbortController();
   noteStart(home, container, { record, startedMs: run.startedMs });
+  if (hasForeignProbe(container)) {
+    const message = "only httpGet and tcpSocket probes are run here; the others count as passed";
+    home.event({ type: "Warning", reason: "ProbeUnsupported", message });
+  }
   let ending: Promise<void> | undefined;
   const end = (graceMs: number) => {
     ending ??= run.end(graceMs, home.hurry);

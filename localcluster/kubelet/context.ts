@@ -5,6 +5,7 @@ import type { AddressPool } from "./addresses.ts";
 import type { Cgroups } from "./cgroup.ts";
 import type { Claim, ClaimKeeper } from "./claims.ts";
 import type { LogStore } from "./log-store.ts";
+import type { Pod } from "./pod.ts";
 import type { RunRecords } from "./run-records.ts";
 
 /** Field manager of everything that the kubelet writes. */
@@ -18,6 +19,7 @@ export interface KubeletContext {
   binFolder: string;
   environment: Readonly<Record<string, string>>;
   addresses: AddressPool;
+  pods: Informer<Pod>;
   claims: Informer<Claim>;
   claimKeeper: ClaimKeeper;
   events: EventRecorder;

@@ -106,6 +106,7 @@ async function makeContext(options: KubeletOptions, caches: Caches): Promise<Kub
     podsFolder,
     addresses: new AddressPool(options.addressPool, folder),
     claims,
+    pods: caches.pods,
     claimKeeper: new ClaimKeeper(claimOptions),
     events: new EventRecorder({ kube, component: FIELD_MANAGER, logger }),
     runs,

@@ -18,6 +18,8 @@ export class LogFile {
   ended = false;
   #handle: FileHandle;
   #bytes: number;
+  /** Bytes that could not be written since the last write that could. */
+  #lostBytes = 0;
   #writing: Promise<void> = Promise.resolve();
 
   private constructor(path: string, handle: FileHandle, bytes: number) {
@@ -37,7 +39,10 @@ export class LogFile {
     return new LogFile(path, handle, (await stat(path)).size);
   }
 
-  /** Copies a stream until it ends; a slow disk slows the writer down instead of filling memory. */
+  /**
+   * Copies a stream until it ends; a slow disk slows the writer down instead of filling memory. What a full disk does
+   * not take is dropped and counted in the log, never the container's problem.
+   */
   async copy(stream: Readable, name: LogStream): Promise<void> {
     const cutter = new LineCutter(name);
     try {
@@ -58,15 +63,25 @@ export class LogFile {
 
   #append(lines: Buffer): Promise<void> {
     if (lines.length === 0) return Promise.resolve();
-    const next = this.#writing.then(async () => {
-      if (this.#bytes + lines.length > MAX_LOG_BYTES && this.#bytes > 0) await this.#rotate();
-      await this.#handle.appendFile(lines);
-      this.#bytes += lines.length;
-      this.version += 1;
-      this.changed.fire();
-    });
-    this.#writing = next.catch(() => undefined);
-    return next;
+    this.#writing = this.#writing.then(() =>
+      this.#write(lines).catch(() => {
+        this.#lostBytes += lines.length;
+      }),
+    );
+    return this.#writing;
+  }
+
+  async #write(lines: Buffer): Promise<void> {
+    if (this.#bytes + lines.length > MAX_LOG_BYTES && this.#bytes > 0) await this.#rotate();
+    const notice = `[${this.#lostBytes} bytes of output were lost: the log could not be written]\n`;
+    const lost =
+      this.#lostBytes > 0 ? [new LineCutter("stderr").push(Buffer.from(notice), new Date())] : [];
+    const bytes = Buffer.concat([...lost, lines]);
+    await this.#handle.appendFile(bytes);
+    this.#lostBytes = 0;
+    this.#bytes += bytes.length;
+    this.version += 1;
+    this.changed.fire();
   }
 
   async #rotate(): Promise<void> {

@@ -7,7 +7,8 @@ import { kubeTime } from "./pod.ts";
 /** Name of the only node; fixed, so that pods stay bound to it when the machine is renamed. */
 export const NODE_NAME = "local";
 export const HOST_IP = "127.0.0.1";
-const MAX_PODS = 250;
+/** More wait, unscheduled. */
+export const MAX_PODS = 250;
 const ARCHITECTURES: Record<string, string> = { x64: "amd64" };
 
 /** Registers this machine, or says that it is stopping. */

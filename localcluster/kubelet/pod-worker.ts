@@ -1,6 +1,5 @@
 import { chmod, mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { objectPath, pods } from "#cluster/resources.ts";
 import { backoffMs } from "#lib/clock.ts";
 import { errorMessage } from "#lib/errors.ts";
 import { neededByEnv, planContainer } from "./container-plan.ts";
@@ -13,6 +12,7 @@ import type { Container, Pod } from "./pod.ts";
 import { parkRecords, removePod } from "./pod-end.ts";
 import { effectiveOwner, podWorld, usedBy } from "./pod-world.ts";
 import { restoreRecords } from "./restore.ts";
+import { bindPod, whyNot } from "./schedule.ts";
 import { type ContainerRecord, podStatus, unschedulable } from "./status.ts";
 import { StatusWriter } from "./status-writer.ts";
 import { giveTo, PodVolumes } from "./volumes.ts";
@@ -151,25 +151,14 @@ export class PodWorker {
 
   async #schedule(): Promise<void> {
     const { metadata, spec } = this.#pod;
-    const { kube, claims } = this.#context;
     const namespace = metadata.namespace ?? "default";
     if (spec.nodeName === NODE_NAME) return;
-    const missing = (spec.volumes ?? [])
-      .flatMap(({ persistentVolumeClaim: claim }) => (claim ? [claim.claimName] : []))
-      .find((name) => !claims.get(`${namespace}/${name}`));
-    this.#unschedulable = missing && `persistentvolumeclaim "${missing}" not found`;
+    this.#unschedulable = whyNot(this.#pod, this.#context);
     if (this.#unschedulable) {
       this.#event("Warning", "FailedScheduling", this.#unschedulable);
       return;
     }
-    const path = `${objectPath(pods, namespace, metadata.name)}/binding`;
-    const body = {
-      apiVersion: "v1",
-      kind: "Binding",
-      metadata: { name: metadata.name, namespace, uid: this.#uid },
-      target: { apiVersion: "v1", kind: "Node", name: NODE_NAME },
-    };
-    await (await kube.request("POST", path, { body })).body.dump();
+    await bindPod(this.#context, this.#pod);
     this.#pod = { ...this.#pod, spec: { ...spec, nodeName: NODE_NAME } };
     const message = `Successfully assigned ${namespace}/${metadata.name} to ${NODE_NAME}`;
     this.#event("Normal", "Scheduled", message);

@@ -41,6 +41,8 @@ export function usedBy({ spec }: Pod): Set<string> {
   ]);
 }
 
+/** Answers that are remembered; then all are asked anew. */
+const MAX_CHECKS = 1000;
 const THIS_FILE = import.meta.filename;
 
 /** Whether processes of this user could work here: run Node, read our code, enter the pods' folder. */
@@ -61,6 +63,7 @@ export async function effectiveOwner(
   if (!wanted || wanted.uid === process.getuid?.()) return { owner: undefined, shortfall: false };
   if (!mayChangeUser()) return { owner: undefined, shortfall: true };
   const key = `${wanted.uid}:${wanted.gid}`;
+  if (userChecks.size > MAX_CHECKS) userChecks.clear();
   const check = userChecks.get(key) ?? userWorks(wanted, podsFolder);
   userChecks.set(key, check);
   return (await check)

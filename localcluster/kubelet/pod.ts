@@ -34,6 +34,8 @@ export interface Container {
   startupProbe?: Probe;
   readinessProbe?: Probe;
   livenessProbe?: Probe;
+  /** Only of an init container that is meant to stay (a sidecar). */
+  restartPolicy?: string;
   terminationMessagePath?: string;
   terminationMessagePolicy?: "File" | "FallbackToLogsOnError";
 }

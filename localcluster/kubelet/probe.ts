@@ -28,11 +28,18 @@ export async function runProbes(
 ): Promise<void> {
   const { startupProbe, readinessProbe, livenessProbe } = target.container;
   const run = (kind: ProbeKind, probe: Probe | undefined) =>
-    probe && !probe.exec ? runProbe({ kind, probe, target, reports }, signal) : succeed(kind);
+    probe && isOurs(probe) ? runProbe({ kind, probe, target, reports }, signal) : succeed(kind);
   const succeed = (kind: ProbeKind) => reports.turned(kind, true);
   await run("startup", startupProbe);
   if (signal.aborted) return;
   await Promise.all([run("readiness", readinessProbe), run("liveness", livenessProbe)]);
+}
+
+const isOurs = ({ httpGet, tcpSocket }: Probe) => Boolean(httpGet ?? tcpSocket);
+
+/** Whether it has a probe of a kind that is not run here (exec, gRPC). */
+export function hasForeignProbe({ startupProbe, readinessProbe, livenessProbe }: Container) {
+  return [startupProbe, readinessProbe, livenessProbe].some((probe) => probe && !isOurs(probe));
 }
 
 interface ProbeInput {

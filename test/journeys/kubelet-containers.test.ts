@@ -242,6 +242,15 @@ test("a failing liveness probe restarts the container, readiness follows its pro
   expect(bench.events.join("\n")).toContain("failed liveness probe, will be restarted");
 });
 
+test("a probe that is not run here counts as passed, and that is said", async () => {
+  const bench = await run({
+    ...script("exec sleep 300"),
+    readinessProbe: { exec: { command: ["false"] } },
+  });
+  await bench.until(({ ready }) => ready);
+  expect(bench.events.join()).toContain("ProbeUnsupported");
+});
+
 test("after a crash of everything the recorded processes are ended, and only those", async () => {
   const bench = await run(script("sleep 300 & echo $!; exec sleep 300"));
   await bench.until(({ state }) => Boolean(state.running));

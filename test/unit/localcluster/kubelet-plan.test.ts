@@ -148,6 +148,10 @@ test("a container without a command says so", () => {
   }).toThrow("names no command");
 });
 
+test("a sidecar is refused instead of waited for", () => {
+  expect(() => envOf({ restartPolicy: "Always" })).toThrow("sidecars");
+});
+
 test("what a container's variables need is known before they are read", () => {
   const [, container] = podWith({
     env: [

@@ -15,6 +15,7 @@ import {
   restarts,
 } from "#localcluster/kubelet/restart.ts";
 import { restoreRecords } from "#localcluster/kubelet/restore.ts";
+import { whyNot } from "#localcluster/kubelet/schedule.ts";
 import {
   type ContainerRecord,
   podPhase,
@@ -96,6 +97,19 @@ test("a pod without its claim is Pending and says which", () => {
     phase: "Pending",
     conditions: [{ type: "PodScheduled", status: "False", reason: "Unschedulable" }],
   });
+});
+
+test("a node takes a bounded number of pods, and none whose claim is missing", () => {
+  const cache = (items: Pod[]) => ({ list: () => items, get: () => undefined }) as never;
+  const here = pod({ nodeName: "local" });
+  const done: Pod = { ...here, status: { phase: "Failed", conditions: [] } };
+  const claims = cache([]);
+  const fill = (items: Pod[]) => whyNot(pod(), { claims, pods: cache(items) });
+  expect(fill(Array.from({ length: 249 }, () => here))).toBeUndefined();
+  expect(fill(Array.from({ length: 250 }, () => here))).toContain("Too many pods");
+  expect(fill(Array.from({ length: 250 }, () => done))).toBeUndefined();
+  const volumes = [{ name: "v", persistentVolumeClaim: { claimName: "c" } }];
+  expect(whyNot(pod({ volumes }), { claims, pods: cache([]) })).toContain('"c" not found');
 });
 
 test("quality of service", () => {
