@@ -1,15 +1,20 @@
+import { scanLine, stringAt } from "#lib/scan.ts";
+
 const QUOTE = 34;
 const COMMA = 44;
+const SLASH = 47;
 const COLON = 58;
 const BACKSLASH = 92;
 const OPEN_BRACE = 123;
 /** A short string is walked byte by byte; a longer one is worth native calls. */
 const WALK_BYTES = 64;
+const LOOP_BYTES = 512;
 
 /**
  * What a glance at a client's message tells: `reserved` = the top-level method starts with `argus/` or `bridge/`,
  * `noObject` = it does not start like a JSON object, `forward` = anything else, malformed or not.
- * Walks the top level up to the (first) method, whatever its key's and value's spelling; nothing is parsed.
+ * Walks the top level up to the first method, whatever its key's and value's spelling; nothing is parsed.
+ * A second method would count for a parser, so a message that could hold a reserved one is walked to its end.
  */
 export function peek(
   buffer: Buffer,
@@ -26,11 +31,35 @@ export function peek(
     if (keyEnd < 0 || buffer[colon] !== COLON) return "forward";
     const value = skipSpace(buffer, colon + 1);
     if (isMethodKey(buffer, key, keyEnd)) {
-      return isReservedValue(buffer, value, end) ? "reserved" : "forward";
+      if (isReservedValue(buffer, value, end)) return "reserved";
+      return mayNameAnother(buffer, value, end) ? lookAll(buffer, start, end) : "forward";
     }
     at = skipSpace(buffer, valueEnd(buffer, value, end));
     if (at >= end || buffer[at] !== COMMA) return "forward";
   }
+}
+
+/** A reserved method has a slash, plain or escaped. */
+function mayNameAnother(buffer: Buffer, value: number, end: number): boolean {
+  const from = valueEnd(buffer, value, end);
+  if (end - from > LOOP_BYTES) {
+    const rest = buffer.subarray(from, end);
+    return rest.includes(SLASH) || rest.includes(BACKSLASH);
+  }
+  for (let at = from; at < end; at += 1) {
+    if (buffer[at] === SLASH || buffer[at] === BACKSLASH) return true;
+  }
+  return false;
+}
+
+function lookAll(buffer: Buffer, start: number, end: number): "forward" | "reserved" {
+  const line = buffer.subarray(start, end);
+  const method = stringAt(line, scanLine(line)?.method);
+  return method !== undefined && isReserved(method) ? "reserved" : "forward";
+}
+
+function isReserved(method: string): boolean {
+  return method.startsWith("argus/") || method.startsWith("bridge/");
 }
 
 /** The line's own newline at `end` is never more than one byte away, so a walk may look at it. */
@@ -109,8 +138,7 @@ function isReservedValue(buffer: Buffer, quote: number, end: number): boolean {
   // `a`, `b` or an escape somewhere: look closer.
   const close = stringEnd(buffer, quote + 1, end);
   if (close < 0 || (first !== 97 && first !== 98 && !hasEscape(buffer, quote, close))) return false;
-  const method = text(buffer, quote, close);
-  return method.startsWith("argus/") || method.startsWith("bridge/");
+  return isReserved(text(buffer, quote, close));
 }
 
 function hasEscape(buffer: Buffer, from: number, end: number): boolean {
