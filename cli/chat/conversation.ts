@@ -64,6 +64,7 @@ function notification(chat: Chat, method: string, params: unknown): void {
   if (threadId !== undefined && threadId !== chat.threadId) return;
   if (method === "turn/started") turns.turnStarted(chat, params);
   if (method === "item/started") chat.approvals.noteItem(at(params, "item"));
+  chat.cutSteers.delete(textAt(params, "item", "clientId") ?? "");
   for (const shown of chat.items.show(method, params)) chat.effects.push({ type: "show", shown });
   if (method === "turn/completed") turns.turnCompleted(chat, params);
 }
@@ -144,11 +145,12 @@ function answer(chat: Chat, decision: Decision): void {
 /** The socket is gone: questions come again, requests are repeated once the session is back. */
 function closed(chat: Chat, tooBig: boolean): void {
   chat.phase = "offline";
-  const steers = [...chat.open.values()].filter((asked) => asked.kind === "steer");
+  for (const asked of chat.open.values()) {
+    if (asked.kind === "steer") chat.cutSteers.set(asked.inputId, asked.text);
+  }
   chat.open.clear();
   chat.approvals.clear();
   chat.effects.push({ type: "question" });
-  for (const { inputId, text } of steers) turns.steerFailed(chat, inputId, text);
   if (tooBig && chat.outbox.underWay) turns.settle(chat, "failed", "the message is too long");
 }
 

@@ -172,7 +172,9 @@ class Talk {
     if (!text) return this.#terminal.prompt();
     if (this.#options.interactive && this.#chat.approvals.first) return this.#reply(text);
     const command = commandOf(text);
-    if (!command) this.#take({ type: "say", text: line });
+    // The echo has commands of its own.
+    if (!command || (command === "unknown" && this.#chat.echo))
+      this.#take({ type: "say", text: line });
     else if (command === "quit") this.#leave(EXIT.ok);
     else if (command === "help") HELP.forEach((row) => this.#show("status", row));
     else if (command === "unknown") this.#show("status", `${text}: /help lists the commands`);

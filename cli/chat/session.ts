@@ -1,7 +1,7 @@
 import { BRIDGE_NOTIFICATION } from "#protocol/bridge.ts";
 import { at, listAt, numberAt, textAt } from "./fields.ts";
 import { type Chat, request, send, show } from "./state.ts";
-import { settleUnderWay } from "./turns.ts";
+import { forgetCutSteers, settleUnderWay } from "./turns.ts";
 
 const CLIENT = { name: "argus_chat", title: "Argus chat", version: "0.1.0" };
 
@@ -49,6 +49,7 @@ function reachable(chat: Chat, params: unknown): void {
   if (chat.boot !== undefined && chat.boot !== boot) {
     show(chat, "status", "the session was started again; what ran then is looked up");
     chat.unsure = true;
+    forgetCutSteers(chat);
     chat.seq = undefined;
   }
   chat.boot = boot;
@@ -66,6 +67,7 @@ function gap(chat: Chat, params: unknown): void {
     `notifications ${from}–${to} are no longer kept: parts of the output may be missing here`,
   );
   chat.unsure = true;
+  forgetCutSteers(chat);
   if (chat.phase === "ready") ready(chat);
 }
 
@@ -74,6 +76,7 @@ function restarted(chat: Chat, params: unknown): void {
   const reason = textAt(params, "reason");
   show(chat, "status", `the agent was started again${reason ? `: ${reason}` : ""}`);
   chat.outbox.forgetTurn();
+  forgetCutSteers(chat);
   if (chat.phase === "ready") settleUnderWay(chat);
 }
 

@@ -63,6 +63,8 @@ export interface Chat {
   /** A refused message waits for `retry` or for the end of another's turn. */
   paused: boolean;
   readonly open: Map<number, Asked>;
+  /** turn/steer requests that a cut left without an answer: input id → text. */
+  readonly cutSteers: Map<string, string>;
   readonly outbox: Outbox;
   readonly approvals: Approvals;
   readonly items: Items;
@@ -81,6 +83,7 @@ export function createChat(options: ChatOptions): Chat {
     nextId: 1,
     paused: false,
     open: new Map(),
+    cutSteers: new Map(),
     outbox,
     approvals: new Approvals(),
     items: new Items((inputId) => outbox.isOwn(inputId)),

@@ -59,6 +59,27 @@ export function steerFailed(chat: Chat, inputId: string, text: string): void {
   }
 }
 
+/**
+ * A steer that a cut left open is in no ledger, so it is not repeated blindly. Its message shows up among the turn's
+ * items when it arrived; when the turn ends without it, it becomes the next message.
+ */
+function settleCutSteers(chat: Chat): void {
+  for (const [inputId, text] of chat.cutSteers) steerFailed(chat, inputId, text);
+  chat.cutSteers.clear();
+}
+
+/** Notifications were lost: nobody can tell whether the steers arrived. */
+export function forgetCutSteers(chat: Chat): void {
+  for (const text of chat.cutSteers.values()) {
+    show(
+      chat,
+      "error",
+      `whether this reached the agent is not known, say it again if not: ${text}`,
+    );
+  }
+  chat.cutSteers.clear();
+}
+
 export function interrupt(chat: Chat): void {
   const turn = chat.outbox.turn;
   if (!turn?.own || chat.phase !== "ready") {
@@ -131,6 +152,7 @@ export function turnCompleted(chat: Chat, params: unknown): void {
   // An interrupted answer has no end of its own.
   show(chat, "agent", "\n");
   // Not yet answered = the answer that follows finds the recorded end.
+  if (own) settleCutSteers(chat);
   if (own && answered) settle(chat, end, textAt(params, "turn", "error", "message"));
   else if (end === "interrupted") show(chat, "status", "the turn was interrupted");
 }

@@ -166,6 +166,32 @@ test("a steer that came too late becomes the next message", () => {
   expect(JSON.stringify(driver.last("turn/start").params)).toContain("late");
 });
 
+test("a steer that a cut left open is sent again only when the turn ended without it", () => {
+  const steered = () => {
+    const driver = new Driver().ready();
+    driver.turn("go", "u1");
+    driver.take({ type: "say", text: "and this" });
+    const id = inputId(driver.last("turn/steer"));
+    driver.take({ type: "closed", tooBig: false });
+    driver.session("b1");
+    driver.answer("initialize", {});
+    return { driver, id };
+  };
+  const end = { turn: { id: "u1", status: "completed" } };
+  const lost = steered();
+  lost.driver.notify(2, "turn/completed", end);
+  expect(inputId(lost.driver.last("turn/start"))).toBe(lost.id);
+  const arrived = steered();
+  const item = { id: "i", type: "userMessage", clientId: arrived.id, content: [] };
+  arrived.driver.notify(1, "item/completed", { item });
+  arrived.driver.notify(2, "turn/completed", end);
+  expect(arrived.driver.count("turn/start")).toBe(1);
+  expect(arrived.driver.settled).toEqual(["completed"]);
+  const unknown = steered();
+  unknown.driver.frame({ method: "argus/restarted", params: { reason: "x" }, argusSeq: 1 });
+  expect(unknown.driver.shown.some((line) => line.includes("not known"))).toBe(true);
+});
+
 test("another client's turn is waited for", () => {
   const driver = new Driver().ready();
   driver.notify(1, "turn/started", { turn: { id: "theirs" } });
