@@ -42,12 +42,12 @@ export function planContainer(
   if (words.length === 0) {
     throw new ArgusError("InvalidInput", `container ${container.name} names no command`, {});
   }
-  const env = Object.fromEntries(
-    Object.entries({ ...world.environment, ...own }).map(([name, value]) => [
-      name,
-      rewriteWord(value, world.mappings),
-    ]),
-  );
+  const moved = Object.entries(own).map(([name, value]) => [
+    name,
+    rewriteWord(value, world.mappings),
+  ]);
+  // The environment to begin with speaks of this machine: its paths are true already.
+  const env: Record<string, string> = { ...world.environment, ...Object.fromEntries(moved) };
   env.PATH = [world.binFolder, env.PATH].filter(Boolean).join(":");
   env[POD_MARK] = pod.metadata.uid ?? "";
   const cwd = container.workingDir && rewritePath(container.workingDir, world.mappings);

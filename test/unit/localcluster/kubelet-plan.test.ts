@@ -28,7 +28,7 @@ const world: ContainerWorld = {
     ["configmaps/words", { metadata: { name: "words" }, data: { greeting: "hello $(NAME)" } }],
   ]),
   mappings,
-  environment: { PATH: "/usr/bin", LANG: "C.UTF-8" },
+  environment: { PATH: "/tmp/tools:/usr/bin", LANG: "C.UTF-8" },
   binFolder: "/opt/bin",
 };
 
@@ -76,7 +76,7 @@ test("references, fields and literals become variables, later ones see earlier o
     MEMORY: String(2 ** 30),
     LANG: "C.UTF-8",
     ARGUS_POD_UID: "u-1",
-    PATH: "/opt/bin:/usr/bin",
+    PATH: "/opt/bin:/tmp/tools:/usr/bin",
   });
 });
 
