@@ -28,7 +28,9 @@ const STOP_TIMEOUT_MS = 10_000;
 
 export async function start(options: StartOptions): Promise<Started> {
   const words = ["-c", String(options.core ?? RELAY_CORE), ...options.command];
-  const env = { PATH: process.env.PATH ?? "", HOME: process.env.HOME ?? "/", ...options.env };
+  const { PATH = "", HOME = "/", NODE_OPTIONS = "" } = process.env;
+  // NODE_OPTIONS="--cpu-prof --cpu-prof-dir=…" profiles what is measured.
+  const env = { PATH, HOME, NODE_OPTIONS, ...options.env };
   const child = spawn("taskset", words, { env, stdio: ["ignore", "ignore", "pipe"] });
   const errors = tailOf(child);
   if (options.port) await listening(child, { ...options, port: options.port, errors });

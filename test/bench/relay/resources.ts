@@ -107,7 +107,7 @@ export async function slowPeer(bench: Bench, bridge: Candidate): Promise<Row[]> 
       {
         goal: "G9",
         what: "slow peer: bytes that the app-server had to hold back",
-        atMost: 65_536,
+        atMost: MIB,
         unit: " B",
       },
       spread(all.map((m) => m.writerWaitingBytes ?? Number.NaN)),
