@@ -9,10 +9,10 @@ const COMMANDS = {
 export type ChatCommandName = (typeof COMMANDS)[keyof typeof COMMANDS] | "unknown";
 
 export const HELP = [
-  "/new        start a new thread",
-  "/threads    list the last ten threads",
-  "/quit       leave; what runs goes on",
-  "Ctrl-C      interrupt the turn; again: leave",
+  "/new: start a new thread",
+  "/threads: list the last ten threads",
+  "/quit: leave; what runs goes on",
+  "Ctrl-C: interrupt the turn; again: leave",
   "text typed while a turn runs joins that turn",
 ];
 

@@ -12,7 +12,7 @@ export interface LinkOptions {
   query: () => Record<string, string | undefined>;
   onFrame: (message: Envelope) => void;
   /** Called after each lost connection, before the pause. */
-  onClosed: (reason: { tooBig: boolean; text: string; pauseMs: number }) => void;
+  onClosed: (reason: { tooBig: boolean; text: string }) => void;
   /** The first connection must succeed; give up when a later one takes longer than this; undefined = never. */
   giveUpMs?: number;
 }
@@ -73,7 +73,7 @@ async function keepConnected(
     const silentMs = options.clock.now() - lostAt;
     throwIfFinal(end, options, { everServed, silentMs });
     const pauseMs = backoffMs(attempt++, { baseMs: 200, maxMs: 5_000 });
-    options.onClosed({ tooBig: end.code === CLOSE.tooBig, text: textOf(end), pauseMs });
+    options.onClosed({ tooBig: end.code === CLOSE.tooBig, text: textOf(end) });
     await options.clock.sleep(pauseMs, signal).catch(() => undefined);
   }
 }

@@ -1,5 +1,6 @@
 import type { Readable, Writable } from "node:stream";
 import type { Clock } from "#lib/clock.ts";
+import type { Envelope } from "#protocol/envelope.ts";
 import { EXIT } from "../exit.ts";
 import { commandOf, HELP } from "./commands.ts";
 import { step } from "./conversation.ts";
@@ -58,6 +59,7 @@ class Talk {
   #exitCode: number = EXIT.ok;
   #inputEnded = false;
   #interrupted = false;
+  #lost = false;
 
   constructor(options: ChatRun) {
     this.#options = options;
@@ -86,8 +88,8 @@ class Talk {
         token,
         clock,
         query: () => this.#query(),
-        onFrame: (frame) => this.#take({ type: "frame", message: frame }),
-        onClosed: ({ tooBig, text, pauseMs }) => this.#closed(tooBig, text, pauseMs),
+        onFrame: (frame) => this.#frame(frame),
+        onClosed: ({ tooBig, text }) => this.#closed(tooBig, text),
         ...(interactive ? {} : { giveUpMs: GIVE_UP_MS }),
       },
       this.#end.signal,
@@ -162,9 +164,17 @@ class Talk {
     else this.#terminal.prompt();
   }
 
-  #closed(tooBig: boolean, text: string, pauseMs: number): void {
-    this.#show("status", `connection lost (${text}); again in ${Math.ceil(pauseMs / 100) / 10} s`);
+  #closed(tooBig: boolean, text: string): void {
+    // Said once for an outage, however often it is tried.
+    if (!this.#lost) this.#show("status", `connection lost (${text}); trying again`);
+    this.#lost = true;
     this.#take({ type: "closed", tooBig });
+  }
+
+  #frame(message: Envelope): void {
+    if (this.#lost) this.#show("status", "connected again");
+    this.#lost = false;
+    this.#take({ type: "frame", message });
   }
 
   #line(line: string): void {
