@@ -4,6 +4,7 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { eventually } from "./eventually.ts";
+import { kubectl, type Outcome } from "./kubectl.ts";
 import { type FoundProcess, killAll, processesOf } from "./processes.ts";
 import { WsClient } from "./ws-client.ts";
 
@@ -97,6 +98,18 @@ export class ArgusUp {
 
   get kubeconfig(): string {
     return join(this.data, "kubeconfig");
+  }
+
+  /** The real kubectl against this installation; whatever its exit code. */
+  async tryKubectl(args: string[], input = ""): Promise<Outcome> {
+    return await kubectl(this.kubeconfig, args, { input, timeoutMs: 90_000 });
+  }
+
+  /** The same, but a failure is thrown. Answers what it printed. */
+  async kubectl(args: string[], input = ""): Promise<string> {
+    const { code, stdout, stderr } = await this.tryKubectl(args, input);
+    if (code !== 0) throw new Error(`kubectl ${args.join(" ")}: ${stderr}`);
+    return stdout;
   }
 
   async connect(query: Record<string, string> = {}): Promise<WsClient> {
