@@ -15,7 +15,7 @@ import { limitCommand } from "./limit-command.ts";
 import { Listener } from "./listener.ts";
 import { type Loopback, startLoopback } from "./loopback.ts";
 import { withNpmPrefix } from "./npm-prefix.ts";
-import type { BridgeOptions } from "./options.ts";
+import type { BridgeOptions, BridgeTuning } from "./options.ts";
 import { createPressure, type Pressure, type PressureSample } from "./pressure.ts";
 import { startProbe } from "./probe.ts";
 import { causeOfDeath, type Facts, readiness, refuseTurns, statusOf } from "./status.ts";
@@ -86,6 +86,7 @@ class Bridge {
         keysFolder,
         fence,
         logger,
+        ...pick(this.#options.tuning, "helloDeadlineMs", "maxUnsentBytes"),
         welcome: () => this.#welcome(core),
         attach: (peer, params) => core.mux.attach(peer, params),
         detach: (peer) => core.mux.detach(peer),
@@ -122,6 +123,7 @@ class Bridge {
         noNewTurns: () => refuseTurns(this.#draining, this.#sample),
         own: (method) => (method === "bridge/context" ? this.#context(workspace) : undefined),
         onTurnEnd: () => this.#readDigest(),
+        ...pick(this.#options.tuning, "askDeadlineMs", "ringBytes"),
       },
       this.#end.signal,
     );
@@ -177,8 +179,9 @@ class Bridge {
     this.#options.logger.info("bridge drains");
     this.#draining = true;
     core.state.set("draining", "the pod is being stopped");
-    const deadline = Date.now() + GRACE_MS;
-    while (core.supervisor.hot && !core.isIdle(Date.now()) && Date.now() < deadline) {
+    const { graceMs = GRACE_MS } = this.#options.tuning ?? {};
+    const deadline = Date.now() + graceMs;
+    while (core.supervisor.hot && core.busy.count(Date.now()) > 0 && Date.now() < deadline) {
       await delay(50);
     }
   }
@@ -284,4 +287,13 @@ class Bridge {
       },
     );
   }
+}
+
+/** The named members that are set. */
+function pick<K extends keyof BridgeTuning>(
+  tuning: BridgeTuning = {},
+  ...keys: K[]
+): Pick<BridgeTuning, K> {
+  const set = keys.filter((key) => tuning[key] !== undefined);
+  return Object.fromEntries(set.map((key) => [key, tuning[key]])) as Pick<BridgeTuning, K>;
 }
