@@ -215,7 +215,7 @@ function ownVolumes(session: ArgusSession): Volume[] {
   return [
     ...claims,
     { name: VOLUME.temporary, emptyDir: { sizeLimit: "1Gi" } },
-    { name: VOLUME.keys, configMap: { name: POD.keysConfigMap, optional: true } },
+    { name: VOLUME.keys, configMap: { name: POD.keysConfigMap } },
     { name: VOLUME.token, projected: { sources: [{ serviceAccountToken: token }] } },
   ];
 }
