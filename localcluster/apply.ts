@@ -121,11 +121,36 @@ export function applyIntent({ live, config, schema, writer, force }: Apply): Sto
   const conflicts = others
     .map((owner) => ({ owner, paths: [...owner.fields].filter((path) => changed.has(path)) }))
     .filter(({ paths }) => paths.length > 0);
-  if (conflicts.length > 0 && !force) throw conflictError(conflicts);
+  const refused = force ? [] : beyond(conflicts, formerlyApplied(live, schema, writer));
+  if (refused.length > 0) throw conflictError(refused);
   const lost = union([removed, ...conflicts.map(({ paths }) => new Set(paths))]);
   const entry: Owner = { ...writer, operation: "Apply", fields };
   const rest = others.map((owner) => without(owner, lost));
   return withOwners(object, [...rest, keepTime(entry, mine, changed.size + removed.size)]);
+}
+
+interface ConflictWith {
+  owner: Owner;
+  paths: string[];
+}
+
+const beyond = (conflicts: ConflictWith[], allowed: FieldSet): ConflictWith[] =>
+  conflicts
+    .map(({ owner, paths }) => ({ owner, paths: paths.filter((path) => !allowed.has(path)) }))
+    .filter(({ paths }) => paths.length > 0);
+
+const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
+
+/** What kubectl itself applied client-side before: it may take that over server-side without a conflict. */
+function formerlyApplied(live: StoredObject | undefined, schema: Schema, writer: Writer): FieldSet {
+  const text = live?.metadata.annotations?.[LAST_APPLIED];
+  if (writer.manager !== "kubectl" || !text) return new Set();
+  try {
+    return fieldSetOf(JSON.parse(text), schema);
+  } catch {
+    // Anybody may write the annotation; what is no JSON allows nothing.
+    return new Set();
+  }
 }
 
 const union = (sets: FieldSet[]) => new Set(sets.flatMap((set) => [...set]));
@@ -188,7 +213,7 @@ function bounded(owners: Owner[]): Owner[] {
   return bounded([folded, ...owners.filter((owner) => owner !== first && owner !== second)]);
 }
 
-function conflictError(conflicts: { owner: Owner; paths: string[] }[]): ApiError {
+function conflictError(conflicts: ConflictWith[]): ApiError {
   const causes = conflicts.flatMap(({ owner, paths }) =>
     paths.map((path) => ({
       reason: "FieldManagerConflict",

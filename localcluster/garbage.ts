@@ -115,6 +115,9 @@ export class GarbageCollector {
     const current = this.#current({ storage, object });
     if (!current) return;
     const next = { ...current, metadata: { ...current.metadata, ...change } };
+    for (const list of ["finalizers", "ownerReferences"] as const) {
+      if (next.metadata[list]?.length === 0) delete next.metadata[list];
+    }
     const { deletionTimestamp, deletionGracePeriodSeconds, finalizers } = next.metadata;
     if (deletionTimestamp && !deletionGracePeriodSeconds && !finalizers?.length) {
       this.#parts.store.remove(storage, next);

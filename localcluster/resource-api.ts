@@ -176,11 +176,8 @@ export class ResourceApi {
     const { query, signal } = request;
     const view = this.#view(request, type);
     const present = (object: StoredObject) => view.next(object);
-    return {
-      contentType: "application/json",
-      stream: (response) =>
-        new WatchStream({ store, type, namespace, query, present, clock, signal }, response).run(),
-    };
+    const watch = new WatchStream({ store, type, namespace, query, present, clock, signal });
+    return { contentType: "application/json", stream: (response) => watch.run(response) };
   }
 
   #view({ accept, query }: ApiRequest, type: ResourceType): View {

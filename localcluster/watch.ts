@@ -27,15 +27,14 @@ export interface Watch {
 /** Streams changes, one JSON object per line, until the client leaves, the time is over or the signal aborts. */
 export class WatchStream {
   readonly #watch: Watch;
-  readonly #response: ServerResponse;
   readonly #selects: Selector | undefined;
   readonly #bookmarks: boolean;
+  #response: ServerResponse | undefined;
   #ended = false;
 
   /** Throws 400, 422 and 504 before anything is written. */
-  constructor(watch: Watch, response: ServerResponse) {
+  constructor(watch: Watch) {
     this.#watch = watch;
-    this.#response = response;
     this.#selects = selectorOf(watch.query, watch.type.plural);
     this.#bookmarks = isTrue(watch.query, "allowWatchBookmarks");
     checkInitialEvents(watch.query);
@@ -43,26 +42,27 @@ export class WatchStream {
   }
 
   /** Resolves when the stream has ended. */
-  async run(): Promise<void> {
+  async run(response: ServerResponse): Promise<void> {
+    this.#response = response;
     const { query, clock, signal, store } = this.#watch;
     const seconds = wholeNumber(query, "timeoutSeconds") || defaultSeconds();
     const over = new AbortController();
     const end = () => over.abort();
-    this.#response.on("close", end);
+    response.on("close", end);
     signal.addEventListener("abort", end);
-    const unsubscribe = this.#begin(end);
+    const unsubscribe = this.#begin(response, end);
     try {
       if (!this.#ended) await this.#keepAlive(clock.now() + seconds * 1000, over.signal);
     } finally {
       unsubscribe();
       signal.removeEventListener("abort", end);
       if (!this.#ended) this.#bookmark(store.version);
-      this.#response.end();
+      response.end();
     }
   }
 
   /** Sends what lies behind, then subscribes: both in one go, so nothing is missed between. */
-  #begin(end: () => void): () => void {
+  #begin(response: ServerResponse, end: () => void): () => void {
     const { store, query } = this.#watch;
     const version = versionOf(query);
     const initial = isTrue(query, "sendInitialEvents");
@@ -71,8 +71,8 @@ export class WatchStream {
     else if (version) this.#replay(version);
     return store.subscribe((event) => {
       this.#deliver(event);
-      if (this.#response.writableLength > MAX_BUFFERED_BYTES) this.#response.destroy();
-      if (this.#response.destroyed) end();
+      if (response.writableLength > MAX_BUFFERED_BYTES) response.destroy();
+      if (response.destroyed) end();
     });
   }
 
@@ -146,7 +146,7 @@ export class WatchStream {
   }
 
   #write(line: object): void {
-    if (!this.#response.destroyed) this.#response.write(`${JSON.stringify(line)}\n`);
+    if (this.#response?.destroyed === false) this.#response.write(`${JSON.stringify(line)}\n`);
   }
 }
 
