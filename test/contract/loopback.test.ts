@@ -22,7 +22,7 @@ class Gateway {
   #server = createServer();
   #wake = () => {};
   answer: (arrived: Arrived) => void = ({ response, body }) =>
-    response.end(`got ${body}`);
+    response.end(`got ${body.toString()}`);
 
   async listen(port = 0): Promise<number> {
     this.#server = createServer((request, response) => {
