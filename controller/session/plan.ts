@@ -49,7 +49,7 @@ export function plan(observed: Observed, settings: PodSettings, now: Date): Plan
   if (wrong.length > 0) return { actions: [], problem: specInvalid(wrong) };
   const foreign = foreignClaim(observed);
   if (foreign) return { actions: [], problem: foreign };
-  return pod ? withPod(observed, pod, now) : withoutPod(observed, settings);
+  return pod ? withPod(observed, pod, { settings, now }) : withoutPod(observed, settings);
 }
 
 function suspended({ session, pod, claims }: Observed): Plan {
@@ -62,11 +62,17 @@ function suspended({ session, pod, claims }: Observed): Plan {
 }
 
 /** The successor is made only when this pod's object is gone. */
-function withPod(observed: Observed, pod: Pod, now: Date): Plan {
+function withPod(
+  observed: Observed,
+  pod: Pod,
+  { settings, now }: { settings: PodSettings; now: Date },
+): Plan {
+  const { session } = observed;
   const owners = ownershipPatches(observed);
   if (pod.metadata.deletionTimestamp) return { actions: owners };
-  if (pod.metadata.annotations?.[LABEL.specHash] !== specHash(observed.session)) {
-    return { actions: [...owners, ...deletion(pods, pod, "the session's spec changed")] };
+  if (pod.metadata.annotations?.[LABEL.specHash] !== specHash(session, settings.gatewayUrl)) {
+    const why = "the session's spec or the gateway's address changed";
+    return { actions: [...owners, ...deletion(pods, pod, why)] };
   }
   if (!hasEnded(pod)) return { actions: owners };
   const waitMs = createdMs(pod) + REPLACE_INTERVAL_MS - now.getTime();

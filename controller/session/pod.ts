@@ -49,7 +49,7 @@ export function buildPod(session: ArgusSession, uid: number, settings: PodSettin
       labels: { ...template?.metadata?.labels, ...sessionLabels(session) },
       annotations: {
         ...template?.metadata?.annotations,
-        [LABEL.specHash]: specHash(session),
+        [LABEL.specHash]: specHash(session, settings.gatewayUrl),
         [LABEL.sessionName]: name,
       },
       ownerReferences: [ownerReference(argusSessions, session)],
@@ -143,7 +143,7 @@ function agentContainer(
     command: ["argus", "bridge"],
     args: [],
     env: ownEnv(merged.env ?? [], session, {
-      runtime: JSON.stringify(runtimeSpec(session, { image, model: settings.model })),
+      runtime: literal(JSON.stringify(runtimeSpec(session, { image, model: settings.model }))),
       gatewayUrl: settings.gatewayUrl,
     }),
     ports: [...own, ...foreign],
@@ -222,4 +222,9 @@ function ownVolumes(session: ArgusSession): Volume[] {
 
 function folderOf(path: string): string {
   return path.slice(0, path.lastIndexOf("/"));
+}
+
+/** Kubernetes expands `$(NAME)` in values and reads `$$` as one `$`. */
+function literal(value: string): string {
+  return value.replaceAll("$", "$$$$");
 }

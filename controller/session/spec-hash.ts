@@ -4,12 +4,13 @@ import { isMap } from "./merge.ts";
 
 /**
  * Hash of what people wrote that shapes the pod: a pod with another hash is replaced. The installation's own values
- * (default image, gateway address) are left out, so that upgrading Argus restarts no session.
+ * are left out, so that upgrading Argus restarts no session; but a pod that knows an address where the gateway is no
+ * more would wait for its model for ever.
  */
-export function specHash({ spec }: Pick<ArgusSession, "spec">): string {
+export function specHash({ spec }: Pick<ArgusSession, "spec">, gatewayUrl: string): string {
   const { runtime, resources, limits, approvals, podTemplate, idle } = spec;
   const park = idle.parkAfterSeconds;
-  const visible = sorted({ runtime, resources, limits, approvals, podTemplate, park });
+  const visible = sorted({ runtime, resources, limits, approvals, podTemplate, park, gatewayUrl });
   return createHash("sha256").update(JSON.stringify(visible)).digest("hex").slice(0, 16);
 }
 

@@ -22,9 +22,11 @@ const OWN_PREFIX = "argus-";
 /** One sentence for each thing in the session's podTemplate that a session pod may not have; empty = admissible. */
 export function violations({ spec }: Pick<ArgusSession, "spec">): string[] {
   const template = (spec.podTemplate?.spec ?? {}) as Partial<PodSpec>;
+  const misshapen = shapeViolations(template);
+  // What has not even the right shape cannot be looked at closer.
+  if (misshapen.length > 0) return misshapen;
   const claimNames = (spec.volumeClaimTemplates ?? []).map(({ metadata }) => metadata.name);
   return [
-    ...shapeViolations(template),
     ...HOST_FIELDS.filter((field) => template[field] === true).map(
       (field) => `podTemplate.spec.${field} shares the node with the agent: remove it`,
     ),
@@ -41,12 +43,26 @@ export function violations({ spec }: Pick<ArgusSession, "spec">): string[] {
 
 /** The CRD preserves whatever podTemplate.spec holds, so its lists may be anything. */
 function shapeViolations(template: Partial<PodSpec>): string[] {
-  return ["containers", "initContainers", "volumes"].flatMap((field) => {
-    const value = template[field];
-    if (value === undefined) return [];
-    const named = Array.isArray(value) && value.every((item) => isMap(item) && isName(item.name));
-    return named ? [] : [`podTemplate.spec.${field} must be a list of objects with a name`];
-  });
+  const wrong = ["containers", "initContainers", "volumes"].filter(
+    (field) => !isListOf(template[field], (item) => isName(item.name)),
+  );
+  if (wrong.length > 0) {
+    return wrong.map((field) => `podTemplate.spec.${field} must be a list of objects with a name`);
+  }
+  return containersOf(template).flatMap((container) =>
+    ["env", "ports", "volumeMounts"]
+      .filter((field) => !isListOf(container[field], () => true))
+      .map(
+        (field) =>
+          `podTemplate.spec container "${container.name}": ${field} must be a list of objects`,
+      ),
+  );
+}
+
+/** Absent is well. */
+function isListOf(value: unknown, test: (item: Record<string, unknown>) => boolean): boolean {
+  if (value === undefined) return true;
+  return Array.isArray(value) && value.every((item) => isMap(item) && test(item));
 }
 
 function isName(name: unknown): boolean {
@@ -62,7 +78,7 @@ function listOf<T>(list: T[] | undefined): T[] {
 }
 
 function containerViolations(container: Container): string[] {
-  const context = container.securityContext ?? {};
+  const context = isMap(container.securityContext) ? container.securityContext : {};
   const added = isMap(context.capabilities) ? context.capabilities.add : undefined;
   const where = `podTemplate.spec container "${container.name}"`;
   const found: [boolean, string][] = [
