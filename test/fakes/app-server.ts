@@ -139,9 +139,9 @@ const methods: Record<string, (id: unknown, params: Record<string, unknown>) => 
   "thread/resume": (id, params) => {
     const threadId = String(params.threadId);
     const thread = threads.get(threadId) ?? (noHistory ? undefined : load(threadId));
-    if (noHistory) return fail(id, -32601, "Method not found: thread/resume");
-    if (!thread) return fail(id, -32600, `no rollout found for thread id ${threadId}`);
-    send({ id, result: { thread: shown(thread), got: params } });
+    if (noHistory) fail(id, -32601, "Method not found: thread/resume");
+    else if (!thread) fail(id, -32600, `no rollout found for thread id ${threadId}`);
+    else send({ id, result: { thread: shown(thread), got: params } });
     for (const question of questions.values()) {
       if (question.thread === thread) process.stdout.write(`${question.line}\n`);
     }
