@@ -116,9 +116,10 @@ async function makeContext(options: KubeletOptions, caches: Caches): Promise<Kub
   };
 }
 
-async function findWarnings({ podsFolder, cgroups }: KubeletContext): Promise<string[]> {
+async function findWarnings(context: KubeletContext): Promise<string[]> {
+  const { cgroups } = context;
   const root = mayChangeUser();
-  const users = root && (await userWorks(NOBODY, podsFolder));
+  const users = root && (await userWorks(NOBODY, context));
   return isolationWarnings({
     platform: process.platform,
     users,

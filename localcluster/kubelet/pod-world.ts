@@ -43,11 +43,16 @@ export function usedBy({ spec }: Pod): Set<string> {
 
 /** Answers that are remembered; then all are asked anew. */
 const MAX_CHECKS = 1000;
-const THIS_FILE = import.meta.filename;
 
-/** Whether processes of this user could work here: run Node, read our code, enter the pods' folder. */
-export function userWorks(owner: Owner, podsFolder: string): Promise<boolean> {
-  return reaches(owner, { execute: [process.execPath, podsFolder], read: [THIS_FILE] });
+/**
+ * Whether processes of this user could work here: find the programs, enter the pods' folder. Who fills the folder of
+ * programs sees to it that what stands behind them can be reached too; our own code may be where nobody else gets.
+ */
+export function userWorks(
+  owner: Owner,
+  { podsFolder, binFolder }: Pick<KubeletContext, "podsFolder" | "binFolder">,
+): Promise<boolean> {
+  return reaches(owner, { execute: [podsFolder, binFolder], read: [binFolder] });
 }
 
 /**
@@ -55,7 +60,7 @@ export function userWorks(owner: Owner, podsFolder: string): Promise<boolean> {
  * `shortfall` true.
  */
 export async function effectiveOwner(
-  { podsFolder, userChecks }: KubeletContext,
+  context: KubeletContext,
   pod: Pod,
   container: Container,
 ): Promise<{ owner: Owner | undefined; shortfall: boolean }> {
@@ -63,8 +68,9 @@ export async function effectiveOwner(
   if (!wanted || wanted.uid === process.getuid?.()) return { owner: undefined, shortfall: false };
   if (!mayChangeUser()) return { owner: undefined, shortfall: true };
   const key = `${wanted.uid}:${wanted.gid}`;
+  const { userChecks } = context;
   if (userChecks.size > MAX_CHECKS) userChecks.clear();
-  const check = userChecks.get(key) ?? userWorks(wanted, podsFolder);
+  const check = userChecks.get(key) ?? userWorks(wanted, context);
   userChecks.set(key, check);
   return (await check)
     ? { owner: wanted, shortfall: false }
