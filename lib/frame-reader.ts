@@ -28,7 +28,8 @@ export interface FrameHandler {
 export class FrameReader {
   readonly #handler: FrameHandler;
   readonly #maxBytes: number;
-  readonly #key = Buffer.allocUnsafe(4);
+  // Not from the pool: four bytes would keep 64 KiB of it for as long as the client stays.
+  readonly #key = Buffer.alloc(4);
   #header: Header = { bytes: 0, final: true, opcode: 0, length: 0 };
   /** Bytes of a header that the last chunk ended in. */
   #partial: Buffer | undefined;
