@@ -212,7 +212,7 @@ export function bumpGeneration(
   next.metadata.generation = same ? before : before + 1;
 }
 
-function intent({ metadata, status, ...rest }: StoredObject, type: ResourceType) {
+function intent({ metadata: _, status, ...rest }: StoredObject, type: ResourceType) {
   return type.hasStatus ? rest : { ...rest, status };
 }
 

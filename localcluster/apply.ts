@@ -11,7 +11,7 @@ import {
   toFieldsV1,
   withParents,
 } from "./field-set.ts";
-import { at, isFields, type StoredObject } from "./object.ts";
+import { at, isFields, type StoredObject, textOf } from "./object.ts";
 import type { Schema } from "./schema.ts";
 import { ApiError } from "./status.ts";
 
@@ -43,11 +43,10 @@ const SYSTEM_METADATA = new Set(
 
 /** Whether a write through this subresource may own the path at all. */
 function isOwnable(path: string, subresource: string, hasStatus: boolean): boolean {
-  const [first = "", second] = elementsOf(path);
-  if (first === "f:apiVersion" || first === "f:kind" || first === "") return false;
-  if (first === "f:metadata" && (!second || SYSTEM_METADATA.has(second))) return false;
-  if (first === "f:spec" && !second) return false;
-  if (first === "f:status" && !second) return false;
+  const [first = "", second = ""] = elementsOf(path);
+  if (["", "f:apiVersion", "f:kind"].includes(first)) return false;
+  if (!second && ["f:metadata", "f:spec", "f:status"].includes(first)) return false;
+  if (first === "f:metadata" && SYSTEM_METADATA.has(second)) return false;
   if (subresource === "status") return first === "f:status";
   return !hasStatus || first !== "f:status";
 }
@@ -65,11 +64,11 @@ export function decodeOwners(object: StoredObject | undefined): Owner[] {
     const { manager, operation, apiVersion, subresource, time, fieldsV1 } = entry;
     if (operation !== "Apply" && operation !== "Update") return [];
     return {
-      manager: String(manager ?? ""),
+      manager: textOf(manager),
       operation,
-      apiVersion: String(apiVersion ?? ""),
-      subresource: String(subresource ?? ""),
-      time: String(time ?? ""),
+      apiVersion: textOf(apiVersion),
+      subresource: textOf(subresource),
+      time: textOf(time),
       fields: fromFieldsV1(fieldsV1),
     };
   });

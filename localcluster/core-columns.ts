@@ -1,8 +1,7 @@
-import { at, type Fields, isFields, type StoredObject } from "./object.ts";
+import { at, type Fields, isFields, type StoredObject, textOf } from "./object.ts";
 import { AGE_COLUMN, age, type Column, NAME_COLUMN } from "./table.ts";
 
-const text = (value: unknown, absent = "") =>
-  value === undefined || value === null || value === "" ? absent : String(value);
+const text = (value: unknown, absent = "") => textOf(value) || absent;
 const list = (value: unknown): Fields[] => (Array.isArray(value) ? value.filter(isFields) : []);
 const size = (value: unknown) => (isFields(value) ? Object.keys(value).length : 0);
 
@@ -30,7 +29,7 @@ function podStatus(pod: StoredObject): string {
   const reasons = statuses(pod).flatMap(({ state }) => {
     const reason = at(state, "waiting", "reason") ?? at(state, "terminated", "reason");
     const code = at(state, "terminated", "exitCode");
-    return reason ?? (code === undefined ? [] : `ExitCode:${code}`);
+    return reason ?? (code === undefined ? [] : `ExitCode:${textOf(code)}`);
   });
   const phase = text(at(pod, "status", "reason") ?? at(pod, "status", "phase"), "Unknown");
   const anyRunning = statuses(pod).some(({ state }) => at(state, "running") !== undefined);

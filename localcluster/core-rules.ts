@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { at, type Fields, fieldsOf, isFields, type StoredObject } from "./object.ts";
+import { at, type Fields, fieldsOf, isFields, type StoredObject, textOf } from "./object.ts";
 import { type FieldError, forbiddenField, invalidValue, required } from "./status.ts";
 
 /** What a built-in kind does beyond its schema. `prepare` may change `next`, which nobody else holds yet. */
@@ -21,8 +21,8 @@ function preparePod(pod: StoredObject, old: StoredObject | undefined): void {
   spec.serviceAccountName ??= "default";
   spec.serviceAccount ??= spec.serviceAccountName;
   for (const container of containersOf(pod)) {
-    const latest =
-      !/[:@][^/]+$/.test(String(container.image)) || /:latest$/.test(String(container.image));
+    const image = textOf(container.image);
+    const latest = image.endsWith(":latest") || !/[:@][^/]+$/.test(image);
     container.imagePullPolicy ??= latest ? "Always" : "IfNotPresent";
   }
   if (!old) pod.status = { phase: "Pending", qosClass: qosClass(pod) };
@@ -68,7 +68,7 @@ const LABEL_HINT =
 function containerErrors(container: Fields, path: string, volumes: Fields[]): FieldError[] {
   const errors: FieldError[] = [];
   if (!container.name) errors.push(required(`${path}.name`));
-  else if (!LABEL.test(String(container.name))) {
+  else if (!LABEL.test(textOf(container.name))) {
     errors.push(invalidValue(`${path}.name`, container.name, LABEL_HINT));
   }
   if (!container.image) errors.push(required(`${path}.image`));
@@ -94,8 +94,14 @@ function podChangeErrors(spec: Fields, old: Fields): FieldError[] {
 }
 
 function fixedPart(spec: Fields): Fields {
-  const { activeDeadlineSeconds, tolerations, terminationGracePeriodSeconds, ...rest } = spec;
-  const withoutImages = (containers: unknown) => list(containers).map(({ image, ...each }) => each);
+  const {
+    activeDeadlineSeconds: _deadline,
+    tolerations: _tolerations,
+    terminationGracePeriodSeconds: _grace,
+    ...rest
+  } = spec;
+  const withoutImages = (containers: unknown) =>
+    list(containers).map(({ image: _image, ...each }) => each);
   return {
     ...rest,
     containers: withoutImages(spec.containers),

@@ -1,7 +1,15 @@
 import { errorMessage } from "#lib/errors.ts";
 import { compileError } from "./cel.ts";
 import { coreSchema } from "./core-schema.ts";
-import { at, type Fields, fieldsOf, isFields, type StoredObject, timestamp } from "./object.ts";
+import {
+  at,
+  type Fields,
+  fieldsOf,
+  isFields,
+  type StoredObject,
+  textOf,
+  timestamp,
+} from "./object.ts";
 import type { ResourceType } from "./resource-type.ts";
 import { joined, type Schema } from "./schema.ts";
 import { type FieldError, invalidValue, required } from "./status.ts";
@@ -159,8 +167,8 @@ function columnErrors(version: Version, path: string): FieldError[] {
 export function prepareDefinition(crd: StoredObject, old: StoredObject | undefined): void {
   const spec = fieldsOf(crd.spec);
   const names = fieldsOf(spec.names);
-  names.singular ??= String(names.kind ?? "").toLowerCase();
-  names.listKind ??= `${String(names.kind ?? "")}List`;
+  names.singular ??= textOf(names.kind).toLowerCase();
+  names.listKind ??= `${textOf(names.kind)}List`;
   spec.conversion ??= { strategy: "None" };
   if (!Array.isArray(spec.versions)) return;
   crd.status = {

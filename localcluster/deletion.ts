@@ -1,6 +1,6 @@
 import type { Clock } from "#lib/clock.ts";
 import type { WriteTarget } from "./admission.ts";
-import { at, fieldsOf, type Metadata, type StoredObject, timestamp } from "./object.ts";
+import { at, fieldsOf, type Metadata, type StoredObject, textOf, timestamp } from "./object.ts";
 import { DEFINITIONS } from "./registry.ts";
 import { ApiError, badRequest, notFound } from "./status.ts";
 import type { ObjectStore } from "./store.ts";
@@ -23,27 +23,28 @@ export interface DeleteOptions {
 /** DeleteOptions of the body, overridden by the query. Throws 400 for a value that means nothing. */
 export function deleteOptions(body: unknown, query: URLSearchParams): DeleteOptions {
   const fields = fieldsOf(body);
-  const grace = query.get("gracePeriodSeconds") ?? fields.gracePeriodSeconds;
-  const policy = query.get("propagationPolicy") ?? fields.propagationPolicy;
-  const orphan = query.get("orphanDependents") ?? fields.orphanDependents;
-  const fallback = String(orphan) === "true" ? "Orphan" : "Background";
-  const propagationPolicy = policy ? String(policy) : fallback;
-  if (!POLICIES.includes(propagationPolicy)) {
-    throw badRequest(`invalid propagationPolicy ${propagationPolicy}: use ${POLICIES.join(", ")}`);
-  }
-  const seconds = grace === null || grace === undefined ? undefined : Number(grace);
-  if (seconds !== undefined && (!Number.isInteger(seconds) || seconds < 0)) {
-    throw badRequest(`invalid gracePeriodSeconds ${grace}: use a whole number of seconds`);
-  }
+  const given = (name: string) => textOf(query.get(name) ?? fields[name]);
   const { uid, resourceVersion } = fieldsOf(fields.preconditions);
   const dryRun = query.has("dryRun") || (Array.isArray(fields.dryRun) && fields.dryRun.length > 0);
   return {
     dryRun,
-    propagationPolicy,
-    ...(seconds !== undefined && { gracePeriodSeconds: seconds }),
+    propagationPolicy: policyOf(given("propagationPolicy"), given("orphanDependents")),
+    ...graceOf(given("gracePeriodSeconds")),
     ...(typeof uid === "string" && { uid }),
     ...(typeof resourceVersion === "string" && { resourceVersion }),
   };
+}
+
+function policyOf(policy: string, orphan: string): string {
+  const chosen = policy || (orphan === "true" ? "Orphan" : "Background");
+  if (POLICIES.includes(chosen)) return chosen;
+  throw badRequest(`invalid propagationPolicy ${chosen}: use ${POLICIES.join(", ")}`);
+}
+
+function graceOf(text: string): { gracePeriodSeconds?: number } {
+  if (!text) return {};
+  if (/^\d{1,9}$/.test(text)) return { gracePeriodSeconds: Number(text) };
+  throw badRequest(`invalid gracePeriodSeconds ${text}: use a whole number of seconds`);
 }
 
 /** Deletes one object, or marks it when a grace period, finalizers or contents stand before that. */

@@ -33,6 +33,11 @@ export function at(value: unknown, ...path: string[]): unknown {
   return current;
 }
 
+/** A string, number or boolean as text; "" for everything else. */
+export function textOf(value: unknown): string {
+  return ["string", "number", "boolean"].includes(typeof value) ? String(value) : "";
+}
+
 /** `namespace/name`, or `/name` for cluster-scoped objects. */
 export function keyOf({ namespace = "", name }: { namespace?: string; name: string }): string {
   return `${namespace}/${name}`;

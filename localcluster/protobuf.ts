@@ -1,4 +1,4 @@
-import { type Fields, isFields } from "./object.ts";
+import { type Fields, isFields, textOf } from "./object.ts";
 import { badRequest } from "./status.ts";
 
 /**
@@ -114,7 +114,7 @@ export function decodeProtobuf(body: Buffer): Fields | undefined {
   const { apiVersion, kind } = isFields(typeMeta) ? typeMeta : {};
   const shape = MESSAGES[String(kind)];
   if (!shape) return undefined;
-  const fields = message(Buffer.from(String(raw ?? ""), "base64"), shape);
+  const fields = message(Buffer.from(textOf(raw), "base64"), shape);
   return { apiVersion, kind, ...fields };
 }
 
@@ -145,7 +145,7 @@ function decoded(value: Buffer | number, kind: Kind): unknown {
   if (kind === "map" || kind === "bytesMap") {
     const text = kind === "map" ? "string" : "bytes";
     const entry = message(value, { 1: ["key", "string"], 2: ["value", text] });
-    return { [String(entry.key ?? "")]: entry.value ?? "" };
+    return { [textOf(entry.key)]: entry.value ?? "" };
   }
   return typeof kind === "object" ? message(value, kind) : undefined;
 }

@@ -4,7 +4,7 @@ import type { WriteTarget } from "./admission.ts";
 import { deleteOptions, type ObjectRemover } from "./deletion.ts";
 import { listObjects } from "./listing.ts";
 import type { LogSource } from "./logs.ts";
-import { at, type StoredObject } from "./object.ts";
+import { at, type StoredObject, textOf } from "./object.ts";
 import { podLog } from "./pod-log.ts";
 import type { Registry } from "./registry.ts";
 import { created, ok, type Reply } from "./reply.ts";
@@ -80,6 +80,11 @@ export class ResourceApi {
     if (!mayDoAll(request.user)) throw denied(request, type, name);
     const target = { type, namespace, name: name ?? "", subresource };
     if (name === undefined) return this.#collection(request, target);
+    return this.#named(request, target);
+  }
+
+  #named(request: ApiRequest, target: WriteTarget): Reply | Promise<Reply> {
+    const { type, namespace, subresource } = target;
     if (type.namespaced && namespace === undefined) throw unknownPath();
     if (subresource && subresource !== "status") return this.#subresource(request, target);
     if (subresource && !type.hasStatus) throw unknownPath();
@@ -214,7 +219,7 @@ export class ResourceApi {
       throw conflict(
         target.type,
         target.name,
-        `pod ${target.name} is already assigned to node "${String(bound)}"`,
+        `pod ${target.name} is already assigned to node "${textOf(bound)}"`,
       );
     }
     const spec = { ...(pod.spec as object), nodeName: node };

@@ -25,8 +25,8 @@ export interface ResourceType extends Target {
   storage: string;
   rules: Rules;
   /** How the stored form reads in this version, and back; absent = the same. */
-  fromStored?(object: StoredObject): StoredObject;
-  toStored?(object: StoredObject): StoredObject;
+  fromStored?: (object: StoredObject) => StoredObject;
+  toStored?: (object: StoredObject) => StoredObject;
 }
 
 /** `v1`, `argus.dev/v1alpha1` */

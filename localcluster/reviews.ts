@@ -1,6 +1,6 @@
 import { errorMessage } from "#lib/errors.ts";
 import { type Credentials, userOfToken } from "./credentials.ts";
-import { at, fieldsOf } from "./object.ts";
+import { at, fieldsOf, textOf } from "./object.ts";
 import { ISSUER, type ServiceAccountTokens, type User } from "./service-account-tokens.ts";
 
 /** Whether a user may do everything here; everybody else may only ask about themselves. */
@@ -39,7 +39,7 @@ export class Authenticator {
       apiVersion: "authentication.k8s.io/v1",
       metadata: { creationTimestamp: null },
       spec,
-      status: await this.#status(String(spec.token ?? ""), wanted),
+      status: await this.#status(textOf(spec.token), wanted),
     };
   }
 

@@ -55,7 +55,7 @@ export function openReply(path: string[], tokens: ServiceAccountTokens): Reply |
 
 /** Sends each request where it belongs. Throws ApiError. */
 export async function route(request: ApiRequest, parts: RouterParts): Promise<Reply> {
-  const [first, ...rest] = request.path;
+  const [first = "", ...rest] = request.path;
   switch (first) {
     case "api":
       return routeApi(request, parts, rest);

@@ -71,19 +71,22 @@ export function prune(value: unknown, schema: Schema, path = ""): string[] {
 /** Fills in defaults, in place; null counts as absent where it is not allowed. */
 export function applyDefaults(value: unknown, schema: Schema): void {
   if (Array.isArray(value)) {
-    for (const item of value) if (schema.items) applyDefaults(item, schema.items);
+    for (const item of value) applyDefaults(item, schema.items ?? OPEN);
     return;
   }
   if (!isFields(value)) return;
   for (const [key, member] of Object.entries(schema.properties ?? {})) {
-    const missing = value[key] === undefined || (value[key] === null && !member.nullable);
-    if (missing && member.default !== undefined) value[key] = structuredClone(member.default);
+    if (member.default !== undefined && isAbsent(value[key], member)) {
+      value[key] = structuredClone(member.default);
+    }
   }
   for (const [key, child] of Object.entries(value)) {
-    const member = memberSchema(schema, key);
-    if (member) applyDefaults(child, member);
+    applyDefaults(child, memberSchema(schema, key) ?? OPEN);
   }
 }
+
+const isAbsent = (value: unknown, { nullable }: Schema) =>
+  value === undefined || (value === null && !nullable);
 
 /** Removes members that are null, in place, as decoding into a typed object does. */
 export function dropNulls(value: unknown): void {

@@ -1,4 +1,4 @@
-import { at, type Fields, type StoredObject } from "./object.ts";
+import { at, type Fields, type StoredObject, textOf } from "./object.ts";
 import { badRequest } from "./status.ts";
 
 export type Selector = (object: StoredObject) => boolean;
@@ -89,8 +89,8 @@ function fieldTest(part: string, whole: string, plural: string): Selector {
 }
 
 function fieldText(object: Fields, path: string): string {
-  if (path === "source") return String(at(object, "source", "component") ?? "");
-  return String(at(object, ...path.split(".")) ?? "");
+  if (path === "source") return textOf(at(object, "source", "component"));
+  return textOf(at(object, ...path.split(".")));
 }
 
 /** Both selectors at once; undefined selects everything. */

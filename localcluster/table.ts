@@ -8,7 +8,7 @@ export interface Column {
   description?: string;
   priority?: number;
   /** The cell of one object. */
-  value(object: StoredObject, nowMs: number): unknown;
+  value: (object: StoredObject, nowMs: number) => unknown;
 }
 
 export interface CustomColumn {
@@ -103,7 +103,7 @@ export function tableOf(objects: StoredObject[], options: TableOptions) {
     metadata,
     columnDefinitions: withColumns ? columns.map(columnDefinition) : null,
     rows: objects.map((object) => ({
-      cells: columns.map(({ value }) => value(object, nowMs)),
+      cells: columns.map((column) => column.value(object, nowMs)),
       object: included(object, include),
     })),
   };

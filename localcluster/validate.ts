@@ -106,7 +106,8 @@ function stringErrors(
   path: string,
   bad: (detail: string) => void,
 ): FieldError[] {
-  const length = [...value].length;
+  // Characters, not UTF-16 units.
+  const length = Array.from(value).length;
   if (length < (schema.minLength ?? 0)) bad(`should be at least ${schema.minLength} chars long`);
   if (schema.pattern && !new RegExp(schema.pattern, "u").test(value)) {
     bad(`should match '${schema.pattern}'`);

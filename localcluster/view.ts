@@ -24,14 +24,10 @@ export class View {
 
   one(object: StoredObject): unknown {
     const { resourceVersion } = object.metadata;
-    switch (this.#options.form) {
-      case "object":
-        return object;
-      case "metadata":
-        return partialMetadata(object);
-      case "table":
-        return this.#table([object], { resourceVersion });
-    }
+    const { form } = this.#options;
+    if (form === "object") return object;
+    if (form === "metadata") return partialMetadata(object);
+    return this.#table([object], { resourceVersion });
   }
 
   /** As `one`, for an object of a stream: column titles come with the first only. */

@@ -29,6 +29,13 @@ import {
 import type { ObjectStore } from "./store.ts";
 import { strategicMerge } from "./strategic-merge.ts";
 
+interface Change {
+  current: StoredObject;
+  given: StoredObject;
+  /** By server-side apply: the owners are already recorded. */
+  applied?: boolean;
+}
+
 export type PatchKind = "json" | "merge" | "strategic" | "apply";
 
 /** Creates, replaces and patches. Each write runs to its end in one go, so nothing comes in between. */
@@ -58,7 +65,7 @@ export class ObjectWriter {
       const why = "must be specified for an update";
       throw invalid(target.type, target.name, [invalidValue("metadata.resourceVersion", 0, why)]);
     }
-    return this.#update(target, current, object, options);
+    return this.#update(target, { current, given: object }, options);
   }
 
   /** Answers the object and whether it was made by this patch (apply only). */
@@ -79,7 +86,7 @@ export class ObjectWriter {
       invalid(target.type, target.name, [invalidValue("patch", JSON.stringify(body), detail)]),
     );
     checkIdentity(patched, target);
-    return { object: this.#update(target, current, patched, options), created: false };
+    return { object: this.#update(target, { current, given: patched }, options), created: false };
   }
 
   #apply(target: WriteTarget, body: unknown, options: WriteOptions) {
@@ -109,7 +116,10 @@ export class ObjectWriter {
       const { resourceVersion, uid } = config.metadata;
       const next = structuredClone(applyIntent({ live: current, ...intent }));
       Object.assign(next.metadata, resourceVersion && { resourceVersion }, uid && { uid });
-      return { object: this.#update(target, current, next, options, true), created: false };
+      return {
+        object: this.#update(target, { current, given: next, applied: true }, options),
+        created: false,
+      };
     }
     const made = structuredClone(applyIntent({ live: undefined, ...intent }));
     const { managedFields } = made.metadata;
@@ -141,10 +151,8 @@ export class ObjectWriter {
 
   #update(
     target: WriteTarget,
-    current: StoredObject,
-    given: StoredObject,
+    { current, given, applied = false }: Change,
     options: WriteOptions,
-    applied = false,
   ): StoredObject {
     const { type } = target;
     keepSystemFields(given, current, target);

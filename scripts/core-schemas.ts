@@ -58,19 +58,21 @@ function nodeOf(type: string, format: string, found: Map<string, Node>): Node {
   if (list) return { type: "array", items: nodeOf(list, format, found) };
   const map = /^\{ \[key: string\]: (.*); \}$/.exec(type)?.[1];
   if (map) return { type: "object", additionalProperties: nodeOf(map, format, found) };
+  const simple = simpleNode(type, format);
+  if (simple) return simple;
+  collect(type, found);
+  return { $ref: schemaName(type) };
+}
+
+function simpleNode(type: string, format: string): Node | undefined {
   if (OPEN.has(type)) return { "x-kubernetes-preserve-unknown-fields": true };
   if (type === "IntOrString" || format === "int-or-string") {
     return { "x-kubernetes-int-or-string": true };
   }
-  if (type === "Date" || type === "V1MicroTime") return { type: "string", format: "date-time" };
-  if (type === "number") {
-    return format === "double" ? { type: "number" } : { type: "integer", format };
-  }
-  if (type === "string" || type === "boolean") {
-    return { type, ...(format === "byte" && { format }) };
-  }
-  collect(type, found);
-  return { $ref: schemaName(type) };
+  if (["Date", "V1MicroTime"].includes(type)) return { type: "string", format: "date-time" };
+  if (type === "number") return format === "double" ? { type } : { type: "integer", format };
+  if (type === "boolean") return { type };
+  return type === "string" ? { type, ...(format === "byte" && { format }) } : undefined;
 }
 
 function collect(type: string, found: Map<string, Node>): void {

@@ -1,6 +1,6 @@
 import { expect } from "vitest";
 import type { Case } from "../kubernetes.ts";
-import { configMap, type Json, pod, widget } from "./tools.ts";
+import { configMap, type Json, listOf, pod, widget } from "./tools.ts";
 
 const managers = (body: Json) =>
   (
@@ -102,7 +102,7 @@ export function applyCases(add: Case): void {
     const path = await t.widgets();
     await t.apply(`${path}/a`, widget("a", { tags: ["x"], words: ["x"] }), "one");
     const conflict = await t.apply(`${path}/a`, widget("a", { tags: ["y"], words: ["y"] }), "two");
-    expect(conflict.body.details?.causes?.map(({ field }: { field: string }) => field)).toEqual([
+    expect(listOf(conflict.body.details?.causes).map(({ field }) => field)).toEqual([
       ".spec.words",
     ]);
     const { body } = await t.apply(`${path}/a`, widget("a", { tags: ["y"] }), "two");
@@ -149,9 +149,7 @@ export function applyCases(add: Case): void {
     );
     expect(types).toEqual(["Ready", "StateReadable"]);
     const less = await t.apply(`${sessions}/s/status`, status([]), "gateway");
-    expect(less.body.status?.conditions?.map(({ type }: { type: string }) => type)).toEqual([
-      "Ready",
-    ]);
+    expect(listOf(less.body.status?.conditions).map(({ type }) => type)).toEqual(["Ready"]);
   });
 
   add("an unknown field in apply is refused", async (t) => {

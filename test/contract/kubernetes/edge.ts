@@ -22,12 +22,14 @@ export function edgeCases(add: Case): void {
   });
 
   add("discovery lists groups, versions and resources", async (t) => {
-    const groups = (await t.get("/apis")).body.groups as { name: string }[];
+    const groups = (await t.get("/apis")).body.groups as unknown as { name: string }[];
     expect(groups?.map(({ name }) => name)).toEqual(
       expect.arrayContaining(["argus.dev", "apiextensions.k8s.io", "coordination.k8s.io"]),
     );
     expect((await t.get("/apis/argus.dev")).body.preferredVersion?.version).toBe("v1alpha1");
-    const { resources } = (await t.get(SESSIONS)).body as { resources: { name: string }[] };
+    const { resources } = (await t.get(SESSIONS)).body as unknown as {
+      resources: { name: string }[];
+    };
     const sessions = resources.find(({ name }) => name === "argussessions");
     expect(sessions).toMatchObject({
       kind: "ArgusSession",
@@ -42,7 +44,7 @@ export function edgeCases(add: Case): void {
       "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
     const { body, headers } = await t.get("/apis", { accept });
     expect(headers["content-type"]).toContain("as=APIGroupDiscoveryList");
-    const items = body.items as {
+    const items = body.items as unknown as {
       metadata: { name: string };
       versions: { resources: object[] }[];
     }[];
@@ -55,14 +57,14 @@ export function edgeCases(add: Case): void {
   });
 
   add("OpenAPI v3 has a document for each group and version", async (t) => {
-    const { paths } = (await t.get("/openapi/v3")).body as {
+    const { paths } = (await t.get("/openapi/v3")).body as unknown as {
       paths: Record<string, { serverRelativeURL: string }>;
     };
     const url = paths["apis/contract.argus.dev/v1"]?.serverRelativeURL ?? "";
     const { body } = await t.get(url);
     const schemas = Object.values(body.components?.schemas ?? {});
     const found = schemas.find(
-      (each) => each["x-kubernetes-group-version-kind"]?.[0]?.kind === "Widget",
+      (each) => String(each["x-kubernetes-group-version-kind"]?.[0]?.kind) === "Widget",
     );
     expect(found?.properties?.spec?.properties?.color?.enum).toEqual(["red", "blue"]);
   });

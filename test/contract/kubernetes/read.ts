@@ -1,9 +1,9 @@
 import { expect } from "vitest";
 import type { Case } from "../kubernetes.ts";
-import { configMap, type Json, pod, WIDGETS, widget } from "./tools.ts";
+import { configMap, type Json, listOf, pod, WIDGETS, widget } from "./tools.ts";
 
 const names = (body: Json) =>
-  (body.items as { metadata: { name: string } }[]).map(({ metadata }) => metadata.name);
+  (body.items as unknown as { metadata: { name: string } }[]).map(({ metadata }) => metadata.name);
 
 export function readCases(add: Case): void {
   add("get of a missing object is a 404 that names it", async (t) => {
@@ -163,10 +163,10 @@ export function readCases(add: Case): void {
     const accept = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
     const { body } = await t.get(path, { accept });
     expect(body.kind).toBe("Table");
-    const columns = body.columnDefinitions as { name: string; priority: number }[];
+    const columns = body.columnDefinitions as unknown as { name: string; priority: number }[];
     expect(columns.map(({ name }) => name)).toEqual(["Name", "Size", "Ready", "Wide", "Age"]);
     expect(columns.map(({ priority }) => priority)).toEqual([0, 0, 0, 1, 0]);
-    expect(body.rows?.[0]?.cells?.slice(0, 2)).toEqual(["a", 5]);
+    expect(listOf(body.rows?.[0]?.cells).slice(0, 2)).toEqual(["a", 5]);
     expect(body.rows?.[0]?.object).toMatchObject({
       kind: "PartialObjectMetadata",
       metadata: { name: "a" },

@@ -11,8 +11,14 @@ export interface Peer {
   kubeconfig: string;
 }
 
-// biome and the type checker have nothing to say about foreign JSON: cases look into it freely.
-export type Json = { [key: string]: Json } & Json[] & string & number & boolean;
+/** Foreign JSON, looked into freely; a leaf is whatever an expectation compares it with. */
+export interface Json {
+  [key: string]: Json;
+}
+
+/** A list inside foreign JSON; empty when there is none. */
+export const listOf = (value: Json | undefined): Json[] =>
+  Array.isArray(value) ? (value as unknown as Json[]) : [];
 
 export interface Answer {
   status: number;

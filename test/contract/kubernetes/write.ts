@@ -279,7 +279,7 @@ export function writeCases(add: Case): void {
     const path = `/api/v1/namespaces/${ns}/persistentvolumeclaims`;
     const spec = { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Gi" } } };
     await t.post(path, { metadata: { name: "c" }, spec });
-    await t.until(async () => (await t.get(`${path}/c`)).body.status?.phase === "Bound");
+    await t.until(async () => String((await t.get(`${path}/c`)).body.status?.phase) === "Bound");
     expect((await t.get(`${path}/c`)).body.status?.capacity).toEqual({ storage: "1Gi" });
   });
 
