@@ -18,7 +18,9 @@ export interface TurnDefaultsOptions {
 
 const PROBE_MS = 5000;
 /** What Codex asks of it: user, process and network namespaces, the file system read-only, devices of its own. */
-const PROBE = "--ro-bind / / --dev /dev --unshare-user --unshare-pid --unshare-net true".split(" ");
+const NAMESPACES = "--ro-bind / / --dev /dev --unshare-user --unshare-pid --unshare-net";
+/** By its path: the agent's PATH may lead nowhere in the sandbox's eyes. */
+const PROBE = [...NAMESPACES.split(" "), "/bin/sh", "-c", ":"];
 
 const WARNING =
   "No working sandbox: bwrap is missing or may not make user namespaces here. Every command of the agent asks first, " +

@@ -1,9 +1,10 @@
-import { execFileSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { chooseTurnDefaults } from "#runtime/turn-defaults.ts";
+import { codexBinary } from "../../fakes/codex.ts";
 
 const root = mkdtempSync(join(tmpdir(), "argus-defaults-"));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -63,15 +64,11 @@ describe.skipIf(process.platform !== "linux")("outside of a container", () => {
     expect(await choose(options)).toEqual(expected);
   });
 
-  test("the real bwrap of this machine is judged by what it does", async () => {
-    let works = true;
-    try {
-      execFileSync("bwrap", ["--ro-bind", "/", "/", "--unshare-user", "--unshare-pid", "true"]);
-    } catch {
-      works = false;
-    }
-    if (!works) return expect((await choose({})).sandbox).toBe("read-only");
-    // Network namespaces may still be refused; then Codex's sandbox fails as well.
-    expect(["workspace-write", "read-only"]).toContain((await choose({})).sandbox);
+  const namespaces = ["--ro-bind", "/", "/", "--unshare-user", "--unshare-pid", "--unshare-net"];
+  const works = spawnSync("bwrap", [...namespaces, "true"]).status === 0;
+
+  test.skipIf(!works)("a real bwrap works, on PATH and as Codex's own", async () => {
+    expect(await choose({})).toEqual(sandboxed);
+    expect(await choose({ path: none, codex: codexBinary() })).toEqual(sandboxed);
   });
 });
