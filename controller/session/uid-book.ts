@@ -4,10 +4,9 @@ import { configMaps } from "#cluster/resources.ts";
 import type { KubeClient } from "#cluster/types.ts";
 import { ArgusError } from "#lib/errors.ts";
 import {
-  claimUids,
   formatUidTable,
   parseUidTable,
-  releaseUids,
+  UidDraft,
   type UidHolder,
   type UidRange,
   type UidTable,
@@ -27,7 +26,7 @@ const NAME = "argus-uids";
 /** A lost swap is tried again this often; each loss means that somebody else's swap went through. */
 const MAX_SWAPS = 10;
 
-type Change = (table: UidTable) => UidTable;
+type Change = (draft: UidDraft) => void;
 interface Request {
   change: Change;
   done: PromiseWithResolvers<void>;
@@ -73,10 +72,7 @@ export class UidBook {
   }
 
   async claim(wanted: Wanted): Promise<number> {
-    const { range, recorded } = this.#options;
-    await this.#change((table) =>
-      claimUids(table, [wanted], { range, reserved: new Set(recorded()) }),
-    );
+    await this.#change((draft) => draft.claim(wanted));
     const uid = this.of(wanted.uid);
     if (uid === undefined)
       throw new ArgusError("Internal", "a claimed user id is not in the table");
@@ -85,7 +81,7 @@ export class UidBook {
 
   async release(sessionUid: string): Promise<void> {
     if (this.of(sessionUid) === undefined) return;
-    await this.#change((table) => releaseUids(table, new Set([sessionUid])));
+    await this.#change((draft) => draft.release(sessionUid));
   }
 
   async #change(change: Change): Promise<void> {
@@ -115,9 +111,11 @@ export class UidBook {
 
   async #swap(requests: Request[]): Promise<void> {
     for (let attempt = 0; attempt < MAX_SWAPS; attempt += 1) {
-      const { next, refused } = applyAll(this.#table, requests);
+      const { range, recorded } = this.#options;
+      const draft = new UidDraft(this.#table, { range, reserved: new Set(recorded()) });
+      const refused = applyAll(draft, requests);
       try {
-        if (next !== this.#table) await this.#write(next);
+        if (draft.result) await this.#write(draft.result);
         for (const [{ done }, error] of refused) done.reject(error);
         for (const { done } of requests) done.resolve();
         return;
@@ -156,16 +154,15 @@ export class UidBook {
   }
 }
 
-/** One request that cannot be met must not fail the others. */
-function applyAll(table: UidTable, requests: Request[]) {
+/** One request that cannot be met must not fail the others: its error is in the answer. */
+function applyAll(draft: UidDraft, requests: Request[]): Map<Request, unknown> {
   const refused = new Map<Request, unknown>();
-  let next = table;
   for (const request of requests) {
     try {
-      next = request.change(next);
+      request.change(draft);
     } catch (error) {
       refused.set(request, error);
     }
   }
-  return { next, refused };
+  return refused;
 }

@@ -36,35 +36,57 @@ export interface Wanted extends UidHolder {
   recorded?: number | undefined;
 }
 
-/**
- * The table with an id for each of `wanted`; who has one keeps it. Ids in `reserved` (recorded by other sessions) are not given.
- * Throws `Unavailable` when the range has no free id.
- */
-export function claimUids(
-  table: UidTable,
-  wanted: readonly Wanted[],
-  { range, reserved }: { range: UidRange; reserved: ReadonlySet<number> },
-): UidTable {
-  const next = new Map(table);
-  const holders = new Set([...table.values()].map(({ uid }) => uid));
-  if (wanted.every(({ uid }) => holders.has(uid))) return table;
-  let candidate = range.first;
-  for (const { name, uid, recorded } of wanted) {
-    if (holders.has(uid)) continue;
-    holders.add(uid);
-    if (recorded !== undefined && !next.has(recorded)) {
-      next.set(recorded, { name, uid });
-      continue;
-    }
-    while (next.has(candidate) || reserved.has(candidate)) candidate += 1;
-    if (candidate > range.last) throw exhausted(range);
-    next.set(candidate, { name, uid });
-  }
-  return next;
+/** What ids may be given: those of the range that are not `reserved` (recorded by other sessions). */
+export interface UidSupply {
+  range: UidRange;
+  reserved: ReadonlySet<number>;
 }
 
-export function releaseUids(table: UidTable, sessionUids: ReadonlySet<string>): UidTable {
-  return new Map([...table].filter(([, { uid }]) => !sessionUids.has(uid)));
+/** A table under change; the table that it began from stays as it was. */
+export class UidDraft {
+  readonly #next: Map<number, UidHolder>;
+  readonly #byHolder: Map<string, number>;
+  readonly #supply: UidSupply;
+  /** No id below this one is free. */
+  #candidate: number;
+  #changed = false;
+
+  constructor(table: UidTable, supply: UidSupply) {
+    this.#next = new Map(table);
+    this.#byHolder = new Map([...table].map(([number, { uid }]) => [uid, number]));
+    this.#supply = supply;
+    this.#candidate = supply.range.first;
+  }
+
+  /** The changed table, or undefined when nothing changed. */
+  get result(): UidTable | undefined {
+    return this.#changed ? this.#next : undefined;
+  }
+
+  /** Gives the session an id; who has one keeps it. Throws `Unavailable` when none is free. */
+  claim({ name, uid, recorded }: Wanted): void {
+    if (this.#byHolder.has(uid)) return;
+    const number = recorded !== undefined && !this.#next.has(recorded) ? recorded : this.#free();
+    this.#next.set(number, { name, uid });
+    this.#byHolder.set(uid, number);
+    this.#changed = true;
+  }
+
+  release(sessionUid: string): void {
+    const number = this.#byHolder.get(sessionUid);
+    if (number === undefined) return;
+    this.#next.delete(number);
+    this.#byHolder.delete(sessionUid);
+    this.#candidate = Math.min(this.#candidate, Math.max(number, this.#supply.range.first));
+    this.#changed = true;
+  }
+
+  #free(): number {
+    const { range, reserved } = this.#supply;
+    while (this.#next.has(this.#candidate) || reserved.has(this.#candidate)) this.#candidate += 1;
+    if (this.#candidate > range.last) throw exhausted(range);
+    return this.#candidate;
+  }
 }
 
 function exhausted({ first, last }: UidRange): ArgusError {

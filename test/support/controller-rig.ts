@@ -28,25 +28,26 @@ export function recordingKube(
   writes: Write[],
   around: (write: Write, call: () => Promise<unknown>) => Promise<unknown> = (_, call) => call(),
 ): KubeClient {
-  const wrap =
-    (verb: string, nameOf: (...args: never[]) => string) =>
-    (original: (...args: never[]) => Promise<unknown>) =>
-    (...args: never[]) => {
-      const write = `${verb} ${nameOf(...args)}`;
-      if (!write.endsWith(" events")) writes.push(write);
-      return around(write, () => original(...args));
-    };
-  const byResource = (resource: { plural: string }) => resource.plural;
-  const byRef = (ref: { resource: { plural: string } }) => ref.resource.plural;
+  const record = async <T>(verb: string, plural: string, call: () => Promise<T>): Promise<T> => {
+    const write = `${verb} ${plural}`;
+    if (plural !== "events") writes.push(write);
+    return (await around(write, call)) as T;
+  };
   return {
     ...kube,
-    create: wrap("create", byResource)(kube.create),
-    replace: wrap("replace", byResource)(kube.replace),
-    apply: wrap("apply", byResource)(kube.apply),
-    applyStatus: wrap("applyStatus", byResource)(kube.applyStatus),
-    jsonPatch: wrap("jsonPatch", byRef)(kube.jsonPatch),
-    delete: wrap("delete", byRef)(kube.delete),
-  } as KubeClient;
+    create: (resource, object) =>
+      record("create", resource.plural, () => kube.create(resource, object)),
+    replace: (resource, object) =>
+      record("replace", resource.plural, () => kube.replace(resource, object)),
+    apply: (resource, object, options) =>
+      record("apply", resource.plural, () => kube.apply(resource, object, options)),
+    applyStatus: (resource, object, options) =>
+      record("applyStatus", resource.plural, () => kube.applyStatus(resource, object, options)),
+    jsonPatch: (ref, patch) =>
+      record("jsonPatch", ref.resource.plural, () => kube.jsonPatch(ref, patch)),
+    delete: (ref, preconditions) =>
+      record("delete", ref.resource.plural, () => kube.delete(ref, preconditions)),
+  };
 }
 
 export interface RunningController extends Listening {

@@ -77,8 +77,8 @@ export class FaultyApiServer {
       apiVersion: "v1",
       kind: "ConfigMap",
       metadata: { name, namespace: "work", uid: old?.metadata.uid ?? `uid-${this.version}` },
-      ...{ data },
-    });
+      data,
+    } as KubeObject);
   }
 
   remove(name: string): void {
