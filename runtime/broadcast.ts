@@ -80,7 +80,8 @@ export class Broadcast {
     if (!same) peer.send(gapLine({ from: after + 1, to: null, boot }));
     const { gap, lines } = this.#ring.replay(same ? after : 0);
     if (gap) peer.send(gapLine({ ...gap, boot: this.#boot }));
-    for (const line of lines) peer.send(line);
+    // As one piece: what a peer asked for does not cut it off.
+    if (lines.length > 0) peer.send(Buffer.concat(lines));
   }
 
   /** One buffer with the batch's lines, each with its number; the ring keeps slices of it. */

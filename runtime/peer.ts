@@ -4,7 +4,7 @@ import type { PeerRole } from "#protocol/bridge.ts";
 import { RPC_ERROR } from "#protocol/envelope.ts";
 import { errorLine } from "./rpc.ts";
 
-/** Bytes that a peer may leave unread before it is cut off; it can resume from the ring. */
+/** Bytes that a peer may leave unread before it is cut off; it can resume from the ring, which must fit in here. */
 export const MAX_UNSENT_BYTES = 16 * 1024 * 1024;
 
 /** How long a refused peer may take to read why. */
@@ -65,15 +65,18 @@ export class PeerConnection implements Peer {
   send(lines: Buffer): void {
     const socket = this.#socket;
     if (socket.destroyed || !socket.writable) return;
+    // What is unsent before this write counts: one large line alone never cuts a peer off.
+    if (socket.writableLength > (this.#options.maxUnsentBytes ?? MAX_UNSENT_BYTES)) {
+      this.#options.onCutOff(socket.writableLength);
+      socket.destroy();
+      return;
+    }
     if (!this.#corked) {
       this.#corked = true;
       socket.cork();
       process.nextTick(() => this.#uncork());
     }
     socket.write(lines);
-    if (socket.writableLength <= (this.#options.maxUnsentBytes ?? MAX_UNSENT_BYTES)) return;
-    this.#options.onCutOff(socket.writableLength);
-    socket.destroy();
   }
 
   /** At once: what it sent and we did not read is dropped. */

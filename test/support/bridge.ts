@@ -104,6 +104,12 @@ export class TestBridge {
     return { status: response.status, body: await response.text() };
   }
 
+  /** SIGTERM, as it were: resolves when the bridge has ended by itself. */
+  drain(): Promise<void> {
+    this.#stop.abort();
+    return this.running.closed;
+  }
+
   async stop(): Promise<void> {
     this.#stop.abort();
     for (const peer of this.#peers) peer.close();
