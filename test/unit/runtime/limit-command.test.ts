@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { randomInt } from "node:crypto";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { expect, test } from "vitest";
 import { limitCommand } from "#runtime/limit-command.ts";
 
@@ -12,6 +13,8 @@ const command = [
   "$c",
   "",
 ];
+
+const noThrow = { throwIfNoEntry: false } as const;
 
 test("without proof or limit the command stays as it is", () => {
   expect(limitCommand(command, { pids: 100, enforce: false })).toBe(command);
@@ -42,3 +45,33 @@ test.skipIf(process.platform !== "linux")("a limit that cannot be set starts not
   const { stdout, status } = spawnSync(argv[0] ?? "", argv.slice(1), { encoding: "utf8" });
   expect({ stdout, status }).toEqual({ stdout: "", status: 126 });
 });
+
+const root = process.platform === "linux" && process.getuid?.() === 0;
+
+test.skipIf(!root)("a uid's processes saturate at the limit and cannot raise it", () => {
+  const script = `i=0; while [ $i -lt 60 ]; do sleep 60 >/dev/null 2>&1 & i=$((i+1)); done`;
+  const raise = "prlimit --pid $$ --nproc=500:500 2>/dev/null && echo raised";
+  const words = limitCommand(["/bin/sh", "-c", `${raise}; ${script}; echo forked`], {
+    pids: 20,
+    enforce: true,
+  });
+  // An id that nothing else on this machine has, a new one each time: zombies of the last run would count.
+  const uid = randomInt(1_000_000, 2_000_000_000);
+  const user = [`--reuid=${uid}`, `--regid=${uid}`, "--clear-groups"];
+  const { stdout, stderr } = spawnSync("setpriv", [...user, ...words], {
+    encoding: "utf8",
+    env: { PATH: "/usr/bin:/bin" },
+  });
+  const alive = processesOfUid(uid);
+  for (const pid of alive) process.kill(pid, "SIGKILL");
+  expect(stdout).toBe("");
+  expect(stderr).toContain("fork");
+  expect(alive.length).toBeGreaterThan(10);
+  expect(alive.length).toBeLessThanOrEqual(20);
+});
+
+function processesOfUid(uid: number): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name) && statSync(`/proc/${name}`, noThrow)?.uid === uid)
+    .map(Number);
+}
