@@ -212,7 +212,8 @@ export function bumpGeneration(
   next.metadata.generation = same ? before : before + 1;
 }
 
-function intent({ metadata: _, status, ...rest }: StoredObject, type: ResourceType) {
+function intent(object: StoredObject, type: ResourceType) {
+  const { metadata: _metadata, status, ...rest } = object;
   return type.hasStatus ? rest : { ...rest, status };
 }
 

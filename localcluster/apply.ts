@@ -110,9 +110,11 @@ export function applyIntent({ live, config, schema, writer, force }: Apply): Sto
   const owners = decodeOwners(live);
   const mine = owners.find((owner) => isBy(owner, writer, "Apply"));
   const others = owners.filter((owner) => owner !== mine);
-  const fields = ownable(fieldSetOf(config, schema), writer, schema);
+  const wanted = fieldSetOf(config, schema);
+  const fields = ownable(wanted, writer, schema);
   const merged = merge(live, config, schema);
-  const kept = withParents(union([fields, ...others.map((owner) => owner.fields)]));
+  // Not only what can be owned: an empty spec that is asked for stays.
+  const kept = withParents(union([wanted, ...others.map((owner) => owner.fields)]));
   const doomed = only(mine?.fields ?? new Set(), (path) => !fields.has(path));
   const object = removePaths(merged, schema, { doomed, kept }) as StoredObject;
   const { added, modified, removed } = compare(live ?? {}, object, schema);

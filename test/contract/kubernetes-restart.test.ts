@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { silentLogger } from "#lib/logger.ts";
 import { startApiServer } from "#localcluster/api-server.ts";
-import { configMap, Tools } from "./kubernetes/tools.ts";
+import { configMap, Tools, textOf } from "./kubernetes/tools.ts";
 
 /** What only the local server promises: its state, keys and versions outlive the process. */
 
@@ -57,9 +57,9 @@ test("objects, versions, tokens and certificate are the same after a restart", a
 
 test("a version from before the restart is 410, the last one goes on", async () => {
   const first = await start();
-  const old = String((await first.tools.post(MAPS, configMap("a"))).body.metadata?.resourceVersion);
+  const old = textOf((await first.tools.post(MAPS, configMap("a"))).body.metadata?.resourceVersion);
   await first.tools.post(MAPS, configMap("b"));
-  const last = String((await first.tools.get(MAPS)).body.metadata?.resourceVersion);
+  const last = textOf((await first.tools.get(MAPS)).body.metadata?.resourceVersion);
   await first.end();
   const { tools, end } = await start();
   const gone = await tools.watch(`${MAPS}?watch=true&resourceVersion=${old}`, () => true);
@@ -92,7 +92,7 @@ test("a watcher that reads nothing is cut, and the server goes on", async () => 
   }).end();
   const [response] = await once(watching, "response");
   response.pause();
-  const ended = once(response, "close");
+  const ended = new Promise((resolve) => response.on("close", resolve));
   response.on("error", () => {});
   await tools.post(MAPS, configMap("big", { x: "x".repeat(1024 * 1024) }));
   for (let round = 0; round < 40; round += 1) {
@@ -102,6 +102,7 @@ test("a watcher that reads nothing is cut, and the server goes on", async () => 
   response.on("data", (chunk: Buffer) => {
     bytes += chunk.length;
   });
+  response.resume();
   await ended;
   expect(response.complete).toBe(false);
   expect(bytes).toBeLessThan(40 * 1024 * 1024);

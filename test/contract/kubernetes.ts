@@ -20,7 +20,7 @@ export interface Difference {
 export interface KubernetesContract {
   name: string;
   /** A running server with an admin's rights. `close` ends what was started for it. */
-  make(): Promise<Peer & { close(): Promise<void> }>;
+  make: () => Promise<Peer & { close(): Promise<void> }>;
   skip: Difference[];
 }
 

@@ -3,13 +3,11 @@ import type { Case } from "../kubernetes.ts";
 import { configMap, type Json, listOf, pod, widget } from "./tools.ts";
 
 const managers = (body: Json) =>
-  (
-    body.metadata?.managedFields as unknown as {
-      manager: string;
-      operation: string;
-      subresource?: string;
-    }[]
-  ).map(({ manager, operation, subresource }) =>
+  listOf<{
+    manager: string;
+    operation: string;
+    subresource?: string;
+  }>(body.metadata?.managedFields).map(({ manager, operation, subresource }) =>
     [manager, operation, subresource].filter(Boolean).join("/"),
   );
 
@@ -106,7 +104,7 @@ export function applyCases(add: Case): void {
       ".spec.words",
     ]);
     const { body } = await t.apply(`${path}/a`, widget("a", { tags: ["y"] }), "two");
-    expect((body.spec?.tags as unknown as string[]).toSorted()).toEqual(["x", "y"]);
+    expect(listOf<string>(body.spec?.tags).toSorted()).toEqual(["x", "y"]);
   });
 
   add("apply to status owns the status alone", async (t) => {
@@ -144,9 +142,7 @@ export function applyCases(add: Case): void {
     });
     await t.apply(`${sessions}/s/status`, status(["Ready"]), "controller");
     const { body } = await t.apply(`${sessions}/s/status`, status(["StateReadable"]), "gateway");
-    const types = (body.status?.conditions as unknown as { type: string }[]).map(
-      ({ type }) => type,
-    );
+    const types = listOf<{ type: string }>(body.status?.conditions).map(({ type }) => type);
     expect(types).toEqual(["Ready", "StateReadable"]);
     const less = await t.apply(`${sessions}/s/status`, status([]), "gateway");
     expect(listOf(less.body.status?.conditions).map(({ type }) => type)).toEqual(["Ready"]);

@@ -25,7 +25,7 @@ export function clientCases(add: Case): void {
       body: configMap("c", { a: "1" }),
     });
     expect(body.metadata?.creationTimestamp).toBeInstanceOf(Date);
-    const next = { ...body, data: { a: "2" } };
+    const next: V1ConfigMap = { ...configMap("c", { a: "2" }), metadata: body.metadata };
     await api.replaceNamespacedConfigMap({ namespace, name: "c", body: next });
     expect((await api.readNamespacedConfigMap({ namespace, name: "c" })).data).toEqual({ a: "2" });
     await expect(

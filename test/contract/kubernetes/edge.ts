@@ -1,6 +1,6 @@
 import { expect } from "vitest";
 import type { Case } from "../kubernetes.ts";
-import { configMap, SESSIONS } from "./tools.ts";
+import { configMap, SESSIONS, textOf } from "./tools.ts";
 
 export function edgeCases(add: Case): void {
   add("health and version need no token", async (t) => {
@@ -64,7 +64,7 @@ export function edgeCases(add: Case): void {
     const { body } = await t.get(url);
     const schemas = Object.values(body.components?.schemas ?? {});
     const found = schemas.find(
-      (each) => String(each["x-kubernetes-group-version-kind"]?.[0]?.kind) === "Widget",
+      (each) => textOf(each["x-kubernetes-group-version-kind"]?.[0]?.kind) === "Widget",
     );
     expect(found?.properties?.spec?.properties?.color?.enum).toEqual(["red", "blue"]);
   });

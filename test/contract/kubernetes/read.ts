@@ -1,6 +1,6 @@
 import { expect } from "vitest";
 import type { Case } from "../kubernetes.ts";
-import { configMap, type Json, listOf, pod, WIDGETS, widget } from "./tools.ts";
+import { configMap, type Json, listOf, pod, textOf, WIDGETS, widget } from "./tools.ts";
 
 const names = (body: Json) =>
   (body.items as unknown as { metadata: { name: string } }[]).map(({ metadata }) => metadata.name);
@@ -122,7 +122,7 @@ export function readCases(add: Case): void {
     expect(first.metadata?.remainingItemCount).toBe(2);
     await t.delete(`${path}/c`);
     await t.post(path, widget("e"));
-    const token = encodeURIComponent(String(first.metadata?.continue));
+    const token = encodeURIComponent(textOf(first.metadata?.continue));
     const second = (await t.get(`${path}?limit=2&continue=${token}`)).body;
     expect(names(second)).toEqual(["c", "d"]);
     expect(second.metadata?.continue ?? "").toBe("");
@@ -135,7 +135,7 @@ export function readCases(add: Case): void {
   add("resourceVersion=0 and NotOlderThan answer at least that version", async (t) => {
     const path = await t.widgets();
     const made = (await t.post(path, widget("a"))).body;
-    const version = made.metadata?.resourceVersion;
+    const version = textOf(made.metadata?.resourceVersion);
     expect(names((await t.get(`${path}?resourceVersion=0`)).body)).toEqual(["a"]);
     const query = `resourceVersion=${version}&resourceVersionMatch=NotOlderThan`;
     expect(names((await t.get(`${path}?${query}`)).body)).toEqual(["a"]);
@@ -143,7 +143,7 @@ export function readCases(add: Case): void {
 
   add("resourceVersionMatch=Exact answers the past", async (t) => {
     const path = await t.widgets();
-    const version = (await t.post(path, widget("a"))).body.metadata?.resourceVersion;
+    const version = textOf((await t.post(path, widget("a"))).body.metadata?.resourceVersion);
     await t.post(path, widget("b"));
     const query = `resourceVersion=${version}&resourceVersionMatch=Exact&limit=500`;
     expect(names((await t.get(`${path}?${query}`)).body)).toEqual(["a"]);

@@ -1,6 +1,6 @@
 import { expect } from "vitest";
 import type { Case } from "../kubernetes.ts";
-import { type Json, pod, type Tools } from "./tools.ts";
+import { type Json, pod, type Tools, textOf } from "./tools.ts";
 
 async function boundToken(t: Tools, audiences: string[]) {
   const ns = await t.namespace();
@@ -10,7 +10,7 @@ async function boundToken(t: Tools, audiences: string[]) {
   const { body } = await t.post(path, {
     spec: { audiences, expirationSeconds: 600, boundObjectRef },
   });
-  return { ns, uid: String(made.metadata?.uid), token: String(body.status?.token), body };
+  return { ns, uid: textOf(made.metadata?.uid), token: textOf(body.status?.token), body };
 }
 
 const review = async (t: Tools, token: string, audiences: string[]): Promise<Json> =>
@@ -21,7 +21,7 @@ export function tokenCases(add: Case): void {
   add("a TokenRequest answers a token with its expiry", async (t) => {
     const { body, token } = await boundToken(t, ["argus-gateway"]);
     expect(token.split(".")).toHaveLength(3);
-    expect(Date.parse(String(body.status?.expirationTimestamp))).toBeGreaterThan(Date.now());
+    expect(Date.parse(textOf(body.status?.expirationTimestamp))).toBeGreaterThan(Date.now());
   });
 
   add("a TokenReview names the account, the pod and the audience", async (t) => {

@@ -17,8 +17,12 @@ export interface Json {
 }
 
 /** A list inside foreign JSON; empty when there is none. */
-export const listOf = (value: Json | undefined): Json[] =>
-  Array.isArray(value) ? (value as unknown as Json[]) : [];
+export const listOf = <T = Json>(value: Json | undefined): T[] =>
+  Array.isArray(value) ? (value as T[]) : [];
+
+/** A leaf of foreign JSON as text; "" for anything that is no leaf. */
+export const textOf = (value: unknown): string =>
+  ["string", "number", "boolean"].includes(typeof value) ? String(value) : "";
 
 export interface Answer {
   status: number;

@@ -1,11 +1,11 @@
 import { expect } from "vitest";
 import type { Case } from "../kubernetes.ts";
-import { configMap, type Json, type WatchEvent, widget } from "./tools.ts";
+import { configMap, type Json, textOf, type WatchEvent, widget } from "./tools.ts";
 
 const short = (events: WatchEvent[]) =>
-  events.map(({ type, object }) => `${type} ${object.metadata?.name ?? ""}`.trim());
+  events.map(({ type, object }) => `${type} ${textOf(object.metadata?.name)}`.trim());
 const count = (wanted: number) => (events: WatchEvent[]) => events.length >= wanted;
-const versionOf = (body: Json) => body.metadata?.resourceVersion;
+const versionOf = (body: Json) => textOf(body.metadata?.resourceVersion);
 
 export function watchCases(add: Case): void {
   add("watch without a version starts with what is there", async (t) => {

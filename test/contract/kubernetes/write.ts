@@ -1,6 +1,6 @@
 import { expect } from "vitest";
 import type { Case } from "../kubernetes.ts";
-import { configMap, pod, widget } from "./tools.ts";
+import { configMap, listOf, pod, textOf, widget } from "./tools.ts";
 
 export function writeCases(add: Case): void {
   add("create gives identity, version, generation and creation time", async (t) => {
@@ -150,7 +150,7 @@ export function writeCases(add: Case): void {
     const patch = { metadata: { finalizers: ["contract.argus.dev/b"] }, data: { b: "2" } };
     const { body } = await t.patch(`${path}/c`, "strategic", patch);
     expect(body.data).toEqual({ a: "1", b: "2" });
-    expect((body.metadata?.finalizers as unknown as string[]).toSorted()).toEqual([
+    expect(listOf<string>(body.metadata?.finalizers).toSorted()).toEqual([
       "contract.argus.dev/a",
       "contract.argus.dev/b",
     ]);
@@ -167,9 +167,7 @@ export function writeCases(add: Case): void {
     );
     const containers = [{ name: "b", image: "y:2" }];
     const patched = (await t.patch(`${pods}/p`, "strategic", { spec: { containers } })).body;
-    const images = (patched.spec?.containers as unknown as { image: string }[]).map(
-      ({ image }) => image,
-    );
+    const images = listOf<{ image: string }>(patched.spec?.containers).map(({ image }) => image);
     expect(images).toEqual(["x:1", "y:2"]);
   });
 
@@ -267,9 +265,7 @@ export function writeCases(add: Case): void {
     const ns = await t.namespace();
     const path = `/api/v1/namespaces/${ns}/persistentvolumeclaims`;
     const { status, body } = await t.post(path, { metadata: { name: "c" }, spec: {} });
-    const fields = (body.details?.causes as unknown as { field: string }[]).map(
-      ({ field }) => field,
-    );
+    const fields = listOf<{ field: string }>(body.details?.causes).map(({ field }) => field);
     expect(status).toBe(422);
     expect(fields).toEqual(expect.arrayContaining(["spec.accessModes", "spec.resources[storage]"]));
   });
@@ -279,7 +275,7 @@ export function writeCases(add: Case): void {
     const path = `/api/v1/namespaces/${ns}/persistentvolumeclaims`;
     const spec = { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Gi" } } };
     await t.post(path, { metadata: { name: "c" }, spec });
-    await t.until(async () => String((await t.get(`${path}/c`)).body.status?.phase) === "Bound");
+    await t.until(async () => textOf((await t.get(`${path}/c`)).body.status?.phase) === "Bound");
     expect((await t.get(`${path}/c`)).body.status?.capacity).toEqual({ storage: "1Gi" });
   });
 
