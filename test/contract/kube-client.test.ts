@@ -167,6 +167,23 @@ test("a refused call tells when to come back", async () => {
   await server.close();
 });
 
+test("a 401 is tried once more with credentials read anew, and a read whose connection broke likewise", async () => {
+  const server = await FaultyApiServer.start();
+  const client = await createKubeClient({
+    kubeconfig: await server.kubeconfig(),
+    logger: silentLogger(),
+  });
+  server.listFaults = [{ status: 401 }];
+  expect((await client.list(configMaps, { namespace: "work" })).items).toEqual([]);
+  server.listFaults = [{ cut: "reset" }];
+  expect((await client.list(configMaps, { namespace: "work" })).items).toEqual([]);
+  server.listFaults = [{ status: 401 }, { status: 401 }];
+  expect((await failureOf(client.list(configMaps, { namespace: "work" }))).status).toBe(401);
+  expect(server.requests).toHaveLength(6);
+  await client.close();
+  await server.close();
+});
+
 test("a wrong token is Unauthorized, and no message or log holds a token", async () => {
   const lines: string[] = [];
   const logger = pino({ level: "trace" }, { write: (line: string) => lines.push(line) });
