@@ -63,7 +63,7 @@ function snapshot(
   }
 }
 
-/** The version that a list must be served at; undefined = now, which is at least as new as any other demand. */
+/** The version that a list must be served at; undefined = now, which is new enough for every other demand. */
 function exactVersion(store: ObjectStore, query: URLSearchParams): number | undefined {
   const match = query.get("resourceVersionMatch");
   const version = versionOf(query);

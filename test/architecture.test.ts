@@ -17,7 +17,7 @@ const PROCESS_FOLDERS = ["controller", "gateway", "runtime"];
 
 /** Packages that only these places may import. */
 const PACKAGE_HOMES: Record<string, string[]> = {
-  "@kubernetes/client-node": ["cluster", "cli", "localcluster"],
+  "@kubernetes/client-node": ["cluster", "cli", "localcluster", "scripts"],
   pino: ["lib"],
   croner: ["controller"],
   commander: ["cli"],

@@ -8,7 +8,7 @@ import { decodeProtobuf } from "#localcluster/protobuf.ts";
 import { labelSelector } from "#localcluster/selectors.ts";
 import { strategicMerge } from "#localcluster/strategic-merge.ts";
 import { shortDuration } from "#localcluster/table.ts";
-import { coreSchemas } from "../../../scripts/core-schemas.ts";
+import { coreSchemas } from "../../../scripts/generate/core-schemas.ts";
 
 test("the generated shapes are those of the installed client library", () => {
   const path = fileURLToPath(import.meta.resolve("#localcluster/core-schemas.gen.json"));

@@ -1,9 +1,9 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as models from "@kubernetes/client-node";
 
-/** Writes `localcluster/core-schemas.gen.json`: the shape of the built-in kinds, read from client-node's models. */
+/** `localcluster/core-schemas.gen.json`: the shape of the built-in kinds, read from client-node's models. */
 
 type Node = Record<string, unknown>;
 interface Attribute {
@@ -28,9 +28,8 @@ const KINDS = [
   "V1ObjectMeta",
   "V1ListMeta",
 ];
-/** Recursive or free-form: any object. */
+/** Recursive or free-form: every object fits. */
 const OPEN = new Set(["V1JSONSchemaProps", "any", "object"]);
-const OUTPUT = fileURLToPath(import.meta.resolve("#localcluster/core-schemas.gen.json"));
 
 const modelFolder = join(
   fileURLToPath(import.meta.resolve("@kubernetes/client-node")),
@@ -98,5 +97,3 @@ export function coreSchemas(): string {
   const lines = sorted.map(([name, node]) => `${JSON.stringify(name)}:${JSON.stringify(node)}`);
   return `{\n${lines.join(",\n")}\n}\n`;
 }
-
-if (import.meta.main) writeFileSync(OUTPUT, coreSchemas());
