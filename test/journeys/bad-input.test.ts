@@ -98,7 +98,7 @@ async function bridgeSocket(): Promise<Socket> {
 async function answerOf(socket: Socket): Promise<string> {
   const chunks: Buffer[] = [];
   socket.on("data", (chunk: Buffer) => chunks.push(chunk));
-  if (!socket.closed) await once(socket, "close");
+  if (!socket.closed) await new Promise((resolve) => socket.on("close", resolve));
   return Buffer.concat(chunks).toString();
 }
 
