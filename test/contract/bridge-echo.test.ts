@@ -47,7 +47,7 @@ describe("a bridge over the built-in echo", () => {
       ({ method, params }) => method === "turn/completed" && isEnd(params?.turn),
       from,
     );
-    return (line.params?.turn as { status: string }).status;
+    return (line.params?.turn as { status?: string } | undefined)?.status;
   };
 
   async function turns(peer: BridgePeer, threadId: string) {

@@ -260,6 +260,7 @@ describe("the loopback port", () => {
       method: "POST",
       headers: secret,
     });
+    unannounced.on("error", () => {});
     // The refusal may be overtaken by the reset of the connection that still sends.
     const answer = read(unannounced).then(
       ({ status }) => status,
