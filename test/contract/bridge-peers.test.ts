@@ -234,8 +234,8 @@ test("install: peers are held until it is done; its failure is told with its las
   const bridge = await start({
     runtime: { install: 'test -e "$HOME/go" || { echo not yet; exit 4; }' },
   });
-  const peer = await bridge.join();
-  await peer.waitFor("failed", ({ params }) => params?.state === "failed");
+  await eventually("failed", async () => (await status(bridge)).state === "failed");
+  expect((await bridge.join()).hello.state).toBe("failed");
   const { install, reason } = await status(bridge);
   expect(install).toMatchObject({ state: "failed" });
   expect(install.tail).toContain("not yet");

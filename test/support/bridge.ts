@@ -26,6 +26,7 @@ export interface TestBridgeOptions {
   runtime?: Partial<RuntimeSpec>;
   env?: Record<string, string>;
   tuning?: BridgeTuning;
+  gatewayUrl?: string;
   /** Of an earlier bridge, to be started again on its volume. */
   volume?: Volume;
 }
@@ -149,7 +150,7 @@ export async function startTestBridge(options: TestBridgeOptions = {}): Promise<
       bridgePort: 0,
       probePort: 0,
       runtime,
-      gatewayUrl: "http://127.0.0.1:9",
+      gatewayUrl: options.gatewayUrl ?? "http://127.0.0.1:9",
       home: join(folder, "home"),
       workspace: join(folder, "home", "workspace"),
       temporary: join(folder, "tmp"),
