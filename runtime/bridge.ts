@@ -23,7 +23,7 @@ import { writeTermination } from "./termination.ts";
 import { chooseTurnDefaults } from "./turn-defaults.ts";
 import { heartbeatDigest, readContext, seedWorkspace } from "./workspace.ts";
 
-/** What a running turn gets after SIGTERM; a pod's grace period is 5 s longer. */
+/** For a running turn after SIGTERM; a pod's grace period is 5 s longer. */
 const GRACE_MS = 25_000;
 const SWEEP_MS = 1000;
 const PRESSURE_MS = 15_000;
@@ -88,6 +88,7 @@ class Bridge {
         logger,
         ...pick(this.#options.tuning, "helloDeadlineMs", "maxUnsentBytes"),
         welcome: () => this.#welcome(core),
+        seq: () => core.broadcast.seq,
         attach: (peer, params) => core.mux.attach(peer, params),
         detach: (peer) => core.mux.detach(peer),
         onLine: (peer, line) => core.mux.fromPeer(peer, line),
@@ -249,11 +250,10 @@ class Bridge {
     return defaults;
   }
 
-  async #welcome(core: Core): Promise<HelloResult> {
+  async #welcome(core: Core): Promise<Omit<HelloResult, "seq">> {
     const podToken = (await readFile(this.#options.tokenFile, "utf8")).trim();
     return {
       boot: this.#boot,
-      seq: core.broadcast.seq,
       state: core.state.state,
       podToken,
       defaults: this.#defaults,

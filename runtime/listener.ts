@@ -28,8 +28,10 @@ export interface ListenerOptions {
   logger: Logger;
   helloDeadlineMs?: number;
   maxUnsentBytes?: number;
-  /** The answer to an accepted hello. A throw refuses the peer with its message. */
-  welcome: () => Promise<HelloResult>;
+  /** The answer to an accepted hello, but for `seq`. A throw refuses the peer. */
+  welcome: () => Promise<Omit<HelloResult, "seq">>;
+  /** Read in the same step that attaches the peer: what comes after this number reaches it. */
+  seq: () => number;
   /** The peer was answered: from here on it is one of the peers. */
   attach: (peer: Peer, params: HelloParams) => void;
   detach: (peer: Peer) => void;
@@ -139,7 +141,7 @@ export class Listener implements Listening {
       this.#peers.delete(peer);
       detach(peer);
     });
-    peer.send(resultLine(id, result));
+    peer.send(resultLine(id, { ...result, seq: this.#options.seq() }));
     attach(peer, params);
     peer.start(rest);
   }
@@ -165,7 +167,7 @@ interface Accepted {
   id: Buffer;
   params: HelloParams;
   rest: Buffer;
-  result: HelloResult;
+  result: Omit<HelloResult, "seq">;
 }
 
 const MESSAGES: Record<HelloRefusal["reason"], string> = {

@@ -124,6 +124,10 @@ export class Mux {
     if (method.startsWith("bridge/"))
       return this.#own({ peer, id }, method, valueAt(line, scan.params));
     this.#activeAt = Date.now();
+    if (method === "thread/unsubscribe") {
+      // All peers share one subscription: forwarded, it would silence the others.
+      return this.#parts.broadcast.tell(peer, resultLine(id, { status: "unsubscribed" }));
+    }
     if (method === "initialize") return this.#initialize({ peer, id }, valueAt(line, scan.params));
     return this.#parts.requests.handle({ peer, method, line, scan, id });
   }

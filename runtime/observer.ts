@@ -29,6 +29,10 @@ export class Observer {
       busy.closed(threadId);
       threads.unloaded(threadId);
     });
+    const over = reader(Thread, ({ threadId }) => {
+      busy.closed(threadId);
+      threads.removed(threadId);
+    });
     this.#readers = {
       "turn/started": reader(Turn, ({ threadId, turn }) => busy.turnStarted(threadId, turn.id)),
       "turn/completed": reader(Turn, ({ threadId, turn }) => {
@@ -42,8 +46,8 @@ export class Observer {
       }),
       "item/started": reader(Item, ({ turnId, item }) => inputs.itemStarted(turnId, item)),
       "thread/closed": gone,
-      "thread/archived": gone,
-      "thread/deleted": gone,
+      "thread/archived": over,
+      "thread/deleted": over,
     };
   }
 

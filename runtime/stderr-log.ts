@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from "node:util";
 import { LineSplitter } from "#lib/lines.ts";
 import type { Logger } from "#lib/logger.ts";
 
@@ -31,7 +32,7 @@ export class StderrLog {
 
   #show(line: Buffer): void {
     this.#shown += 1;
-    const text = line.toString("utf8").trimEnd().slice(0, SHOWN_CHARS);
+    const text = stripVTControlCharacters(line.toString("utf8")).trimEnd().slice(0, SHOWN_CHARS);
     if (text) this.#logger.warn({ line: text }, "app-server stderr");
   }
 

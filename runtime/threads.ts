@@ -87,10 +87,21 @@ export class Threads {
     return !this.#loaded.has(threadId) && this.#options.newThreads.paramsOf(threadId) !== undefined;
   }
 
-  /** Unloaded, archived or deleted by the app-server. */
+  /** The app-server does not have it in memory any more. */
   unloaded(threadId: string): void {
     this.#loaded.delete(threadId);
     this.#ephemeral.delete(threadId);
+  }
+
+  /** Archived or deleted: never to be made anew. */
+  removed(threadId: string): void {
+    this.unloaded(threadId);
+    const { newThreads, journal, logger } = this.#options;
+    const line = newThreads.settled(threadId);
+    if (!line) return;
+    journal.append(line, false).catch((error: unknown) => {
+      logger.warn({ err: error }, "removed thread was not recorded");
+    });
   }
 
   /** The process ended. */

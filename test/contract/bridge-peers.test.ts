@@ -3,32 +3,13 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import fc from "fast-check";
-import { afterEach, expect, test } from "vitest";
-import { names, scanLine, scanMembers, splice } from "#lib/scan.ts";
-import {
-  removeVolume,
-  startTestBridge,
-  type TestBridge,
-  type TestBridgeOptions,
-} from "#test/support/bridge.ts";
+import { expect, test } from "vitest";
+import type { TestBridge } from "#test/support/bridge.ts";
 import type { BridgePeer } from "#test/support/bridge-peer.ts";
+import { bridgeSuite } from "#test/support/bridge-suite.ts";
 import { eventually } from "#test/support/eventually.ts";
-import { proofSize } from "#test/support/proof.ts";
 
-let bridges: TestBridge[] = [];
-
-async function start(options: TestBridgeOptions = {}): Promise<TestBridge> {
-  const bridge = await startTestBridge(options);
-  bridges.push(bridge);
-  return bridge;
-}
-
-afterEach(async () => {
-  for (const bridge of bridges) await bridge.stop();
-  for (const bridge of bridges) await removeVolume(bridge.volume);
-  bridges = [];
-});
+const start = bridgeSuite();
 
 const threadOf = (result: Record<string, unknown>) => (result.thread as { id: string }).id;
 const newThread = async (peer: BridgePeer) => threadOf(await peer.request("thread/start", {}));
@@ -100,7 +81,6 @@ test("a higher epoch closes lower ones before it is answered and refuses them fo
   await fresh.request("test/echo", {});
   await bridge.stop();
   const next = await start({ volume: bridge.volume });
-  bridges.shift();
   await expect(next.join({ epoch: 4 })).rejects.toThrow("higher epoch");
   await next.join({ epoch: 5 });
 });
@@ -148,8 +128,9 @@ test("bytes of a lower epoch that the bridge had received but not forwarded are 
   const old = await bridge.join({ epoch: 1 });
   const threadId = await newThread(old);
   await old.request("turn/start", { ...hold(threadId), input: [{ type: "text", text: "say x" }] });
+  const from = old.lines.length;
   process.kill(bridge.appServerPid(), "SIGKILL");
-  await old.notification("argus/bridge/state");
+  await old.waitFor("its end", ({ params }) => params?.state === "starting", from);
   // Held until the app-server is back, and the connection is fenced off before that.
   old.send({ id: 2, method: "turn/start", params: hold(threadId) });
   const fresh = await bridge.join({ epoch: 2 });
@@ -210,195 +191,4 @@ test("a line of 8 MiB passes both ways", async () => {
   expect((await peer.request("test/echo", { big })).big).toBe(big);
   await peer.request("test/flood", { bytes: 8 * 1024 * 1024, count: 2 });
   expect(peer.lines.filter(({ method }) => method === "test/flooded")).toHaveLength(2);
-});
-
-test("SIGTERM refuses new turns with draining, lets the running one end, and leaves a cause of death", async () => {
-  const bridge = await start({ tuning: { graceMs: 20_000 } });
-  const peer = await bridge.join();
-  const [running, other] = [await newThread(peer), await newThread(peer)];
-  await peer.request("turn/start", hold(running));
-  const stopped = bridge.drain();
-  await peer.waitFor("draining", ({ params }) => params?.state === "draining");
-  const { error } = await peer.ask("turn/start", hold(other));
-  expect(error).toMatchObject({ code: -32001, data: { reason: "draining" } });
-  expect((await bridge.get("/readyz")).status).toBe(503);
-  await peer.request("test/finish", { threadId: running });
-  await peer.notification("turn/completed");
-  await stopped;
-  await peer.closed;
-  const left = readFileSync(join(bridge.volume.folder, "termination-log"), "utf8");
-  expect(JSON.parse(left)).toMatchObject({ reason: "Stopped" });
-});
-
-test("install: peers are held until it is done; its failure is told with its last lines", async () => {
-  const bridge = await start({
-    runtime: { install: 'test -e "$HOME/go" || { echo not yet; exit 4; }' },
-  });
-  await eventually("failed", async () => (await status(bridge)).state === "failed");
-  expect((await bridge.join()).hello.state).toBe("failed");
-  const { install, reason } = await status(bridge);
-  expect(install).toMatchObject({ state: "failed" });
-  expect(install.tail).toContain("not yet");
-  expect(reason).toContain("not yet");
-  await bridge.stop();
-  const next = await start({ volume: bridge.volume, runtime: { install: "sleep 0.5; echo ok" } });
-  bridges.shift();
-  const early = await next.join();
-  expect(early.hello.state).toMatch(/starting|installing/);
-  expect(await early.request("test/echo", { held: true })).toEqual({ held: true });
-  expect((await status(next)).install.state).toBe("done");
-});
-
-test("a question that nobody answers in time is declined; of another kind it gets an error", async () => {
-  const bridge = await start({ tuning: { askDeadlineMs: 300 } });
-  const peer = await bridge.join();
-  const threadId = await newThread(peer);
-  await peer.request("turn/start", { threadId, input: [{ type: "text", text: "ask" }] });
-  expect((await peer.notification("test/answered")).params?.result).toEqual({
-    decision: "decline",
-  });
-  const other = Buffer.from('{"id":"x","method":"item/tool/call","params":{}}\n').toString(
-    "base64",
-  );
-  await peer.request("test/emit", { lines: [other] });
-  const answer = await eventually("an error", () => bridge.received().find(({ id }) => id === "x"));
-  expect(answer).toMatchObject({ error: { code: -32000 } });
-});
-
-test("of a runtime that is not Codex the first peer's initialize is used, also after a restart; failure reaches all who wait", async () => {
-  const bridge = await start({ runtime: { protocol: "jsonl" } });
-  const [a, b] = [await bridge.join(), await bridge.join()];
-  const [first, second] = await Promise.all([
-    a.ask("initialize", { fail: true }),
-    b.ask("initialize", { fail: true }),
-  ]);
-  expect([first.error?.message, second.error?.message]).toEqual(
-    Array(2).fill("initialize failed on request"),
-  );
-  const own = { clientInfo: { name: "own" } };
-  const answer = await a.request("initialize", own);
-  expect(answer.got).toEqual(own);
-  expect(await b.request("initialize", { other: 1 })).toEqual(answer);
-  process.kill(bridge.appServerPid(), "SIGKILL");
-  await a.notification("argus/restarted");
-  const again = await b.request("initialize", { other: 1 });
-  expect(again.got).toEqual(own);
-  expect(again).not.toEqual(answer);
-});
-
-test("bridge/context tells the workspace's files without starting the app-server", async () => {
-  const bridge = await start();
-  const peer = await bridge.join();
-  await peer.request("test/echo", {});
-  const { files } = await peer.request("bridge/context");
-  expect(Object.keys(files as object)).toContain("AGENTS.md");
-});
-
-const anyText = fc.string({ unit: "binary", maxLength: 60 });
-const anyParams = fc.jsonValue({ maxDepth: 2 });
-const THREAD_ID = names("threadId");
-
-/** Writes the bytes in pieces cut anywhere, also inside of a character. */
-async function writeInPieces(peer: BridgePeer, bytes: Buffer, cuts: number[]): Promise<void> {
-  let from = 0;
-  for (const cut of [...cuts.map((n) => n % bytes.length).sort((x, y) => x - y), bytes.length]) {
-    if (cut > from && !peer.socket.write(bytes.subarray(from, cut)))
-      await once(peer.socket, "drain");
-    from = Math.max(from, cut);
-  }
-}
-
-test("lines cut anywhere, both ways, arrive byte-equal but for the rewritten id and the added argusSeq", async () => {
-  const size = proofSize(4000, 100_000);
-  const bridge = await start();
-  const [peer, watcher] = [await bridge.join(), await bridge.join()];
-  await peer.request("test/echo", {});
-  const cases = fc.sample(
-    fc.record({
-      id: fc.jsonValue({ maxDepth: 1 }),
-      text: anyText,
-      params: anyParams,
-      first: fc.boolean(),
-      cuts: fc.array(fc.nat(), { maxLength: 3 }),
-    }),
-    { numRuns: size, seed: 42 },
-  );
-  // Down: the app-server emits notifications, byte for byte what we say. Up: it records what it got.
-  for (let at = 0; at < cases.length; at += 200) {
-    const batch = cases.slice(at, at + 200);
-    const emitted = batch.map(({ text, params }) =>
-      Buffer.from(
-        `{"method":"n","params":${JSON.stringify(params)}, "t":${JSON.stringify(text)}}\n`,
-      ),
-    );
-    const from = watcher.raw.length;
-    const pieces = Buffer.concat(emitted);
-    const cuts = batch
-      .flatMap(({ cuts: own }) => own)
-      .map((n) => n % pieces.length)
-      .sort((x, y) => x - y);
-    const lines = [0, ...cuts].map((start, index) =>
-      pieces.subarray(start, cuts[index] ?? pieces.length).toString("base64"),
-    );
-    await peer.request("test/emit", { lines });
-    await watcher.settled();
-    const got = watcher.raw.slice(from, -1).filter((line) => line.includes('"method":"n"'));
-    expect(got.map((line) => line.toString("latin1").replace(/^\{"argusSeq":\d+,/, "{"))).toEqual(
-      emitted.map((line) => line.toString("latin1")),
-    );
-    const requests = batch.map(({ id, text, params, first }) => {
-      const body = `"method":"test/echo", "params":{"t":${JSON.stringify(text)},"p":${JSON.stringify(params)}}`;
-      return Buffer.from(
-        first
-          ? `{"id":${JSON.stringify(id)},${body}}\n`
-          : `{${body} ,"id": ${JSON.stringify(id)}}\n`,
-      );
-    });
-    const answersFrom = peer.raw.length;
-    await writeInPieces(
-      peer,
-      Buffer.concat(requests),
-      batch.flatMap(({ cuts: own }) => own),
-    );
-    await peer.waitFor(
-      "all answers",
-      () =>
-        peer.raw.length - answersFrom >= batch.length &&
-        answersOf(peer, answersFrom).length === batch.length,
-    );
-    expect(answersOf(peer, answersFrom)).toEqual(batch.map(({ id }) => JSON.stringify(id)));
-    expect(receivedEchoes(bridge).slice(-batch.length)).toEqual(requests.map(withoutId));
-  }
-});
-
-function answersOf(peer: BridgePeer, from: number): string[] {
-  return peer.raw.slice(from).flatMap((line) => {
-    const scan = scanLine(line);
-    return scan?.id && !scan.method ? [line.toString("utf8", scan.id.start, scan.id.end)] : [];
-  });
-}
-
-/** The line with its id cut out: what must be equal on both sides. */
-function withoutId(line: Buffer): string {
-  const id = scanLine(line)?.id;
-  return id ? splice(line, id, Buffer.alloc(0)).toString("latin1") : "";
-}
-
-function receivedEchoes(bridge: TestBridge): string[] {
-  const text = readFileSync(join(bridge.fakeHome, "received"));
-  const lines: Buffer[] = [];
-  for (
-    let from = 0, end = text.indexOf(10);
-    end >= 0;
-    from = end + 1, end = text.indexOf(10, from)
-  ) {
-    lines.push(text.subarray(from, end + 1));
-  }
-  return lines.filter((line) => line.includes('"method":"test/echo"')).map(withoutId);
-}
-
-test("a thread id inside of a request is found wherever it stands", () => {
-  const line = Buffer.from('{"params":{"x":{"threadId":"no"},"threadId":"yes"},"id":1}');
-  const [range] = scanMembers(line, scanLine(line)?.params?.start ?? -1, THREAD_ID);
-  expect(line.toString("utf8", range?.start, range?.end)).toBe('"yes"');
 });

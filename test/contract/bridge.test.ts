@@ -1,26 +1,8 @@
-import { afterEach, expect, test } from "vitest";
-import {
-  removeVolume,
-  startTestBridge,
-  type TestBridge,
-  type TestBridgeOptions,
-} from "#test/support/bridge.ts";
+import { expect, test } from "vitest";
 import type { BridgePeer } from "#test/support/bridge-peer.ts";
-import { eventually } from "#test/support/eventually.ts";
+import { bridgeSuite } from "#test/support/bridge-suite.ts";
 
-let bridges: TestBridge[] = [];
-
-async function start(options: TestBridgeOptions = {}): Promise<TestBridge> {
-  const bridge = await startTestBridge(options);
-  bridges.push(bridge);
-  return bridge;
-}
-
-afterEach(async () => {
-  for (const bridge of bridges) await bridge.stop();
-  for (const bridge of bridges) await removeVolume(bridge.volume);
-  bridges = [];
-});
+const start = bridgeSuite();
 
 const threadOf = (result: Record<string, unknown>) => (result.thread as { id: string }).id;
 const turnOf = (result: Record<string, unknown> | undefined) =>
@@ -143,207 +125,6 @@ test("a lane is refused on a busy thread, its owner steers, others get busy, and
   expect(bridge.received().filter(({ method }) => method === "turn/start")).toHaveLength(3);
 });
 
-test("the same input id twice makes one turn: while it runs, after its end, after the app-server died", async () => {
-  const bridge = await start();
-  const lane = await bridge.join({ role: "lane" });
-  const threadId = await newThread(lane);
-  const first = turnOf(await lane.request("turn/start", turn(threadId, "hold", "in-1")));
-  const again = turnOf(await lane.request("turn/start", turn(threadId, "hold", "in-1")));
-  expect(again).toMatchObject({ id: first.id, status: "inProgress" });
-  await lane.request("test/finish", { threadId });
-  await lane.notification("turn/completed");
-  expect(turnOf(await lane.request("turn/start", turn(threadId, "hold", "in-1")))).toMatchObject({
-    id: first.id,
-    status: "completed",
-  });
-  process.kill(bridge.appServerPid(), "SIGKILL");
-  await lane.notification("argus/restarted");
-  expect(turnOf(await lane.request("turn/start", turn(threadId, "hold", "in-1"))).id).toBe(
-    first.id,
-  );
-  expect(bridge.received().filter(({ method }) => method === "turn/start")).toHaveLength(1);
-  const { error } = await lane.ask("turn/start", turn("another", "hold", "in-1"));
-  expect(error?.data).toMatchObject({ reason: "conflict" });
-});
-
-test("after kill -9 open requests are failed, the thread is resumed, an input absent from history runs again, a present one never", async () => {
-  const bridge = await start();
-  const [lane, client] = [await bridge.join({ role: "lane" }), await bridge.join()];
-  const threadId = await newThread(lane);
-  await lane.request("turn/start", turn(threadId, "say first", "in-1"));
-  await lane.notification("turn/completed");
-  const lost = turnOf(await lane.request("turn/start", turn(threadId, "hold", "in-2")));
-  const open = client.ask("test/silent", {});
-  await client.request("test/echo", {});
-  process.kill(bridge.appServerPid(), "SIGKILL");
-  expect((await open).error).toMatchObject({ data: { reason: "restarted" } });
-  const restarted = await client.notification("argus/restarted");
-  expect(restarted.params).toMatchObject({
-    boot: client.hello.boot,
-    reason: expect.stringContaining("SIGKILL"),
-  });
-  const second = turnOf(await lane.request("turn/start", turn(threadId, "hold", "in-2")));
-  expect(second.id).not.toBe(lost.id);
-  const methods = bridge.received().map(({ method }) => method);
-  expect(methods.filter((method) => method === "thread/resume")).toHaveLength(1);
-  expect(methods.filter((method) => method === "turn/start")).toHaveLength(3);
-});
-
-test("a turn whose tool was seen to run is never run again, even if history has lost it", async () => {
-  const bridge = await start();
-  const lane = await bridge.join({ role: "lane" });
-  const threadId = await newThread(lane);
-  await lane.request("turn/start", turn(threadId, "say first", "in-1"));
-  await lane.notification("turn/completed");
-  const ran = turnOf(await lane.request("turn/start", turn(threadId, "tool", "in-2")));
-  await lane.waitFor(
-    "the tool",
-    ({ params }) => (params?.item as { type?: string })?.type === "commandExecution",
-  );
-  process.kill(bridge.appServerPid(), "SIGKILL");
-  await lane.notification("argus/restarted");
-  expect(turnOf(await lane.request("turn/start", turn(threadId, "tool", "in-2")))).toMatchObject({
-    id: ran.id,
-    status: "interrupted",
-  });
-});
-
-test("a restarted bridge knows the inputs of the one before and ends the app-server that it left", async () => {
-  const bridge = await start();
-  const lane = await bridge.join({ role: "lane" });
-  const threadId = await newThread(lane);
-  await lane.request("turn/start", turn(threadId, "say first", "in-1"));
-  const ended = turnOf((await lane.notification("turn/completed")).params);
-  await bridge.stop();
-  const next = await start({ volume: bridge.volume });
-  bridges.shift();
-  const successor = await next.join({ role: "lane" });
-  expect(
-    turnOf(await successor.request("turn/start", turn(threadId, "say first", "in-1"))),
-  ).toMatchObject({
-    id: ended.id,
-    status: "completed",
-  });
-});
-
-test("a runtime without history ends an open input as OutcomeUnknown", async () => {
-  const bridge = await start({ env: { FAKE_NO_HISTORY: "1" } });
-  const lane = await bridge.join({ role: "lane" });
-  const threadId = await newThread(lane);
-  await lane.request("turn/start", turn(threadId, "hold", "in-1"));
-  process.kill(bridge.appServerPid(), "SIGKILL");
-  await lane.notification("argus/restarted");
-  const { error } = await lane.ask("turn/start", turn(threadId, "hold", "in-1"));
-  expect(error?.message).toContain("OutcomeUnknown");
-  expect(bridge.received().filter(({ method }) => method === "turn/start")).toHaveLength(1);
-});
-
-test("a thread that never had a turn is silently made anew and keeps its id for peers", async () => {
-  const bridge = await start();
-  const peer = await bridge.join();
-  const threadId = await newThread(peer);
-  process.kill(bridge.appServerPid(), "SIGKILL");
-  await peer.notification("argus/restarted");
-  await peer.request("turn/start", turn(threadId, "say hi"));
-  const { params } = await peer.notification("turn/completed");
-  expect(params?.threadId).toBe(threadId);
-  const started = bridge.received().findLast(({ method }) => method === "turn/start");
-  expect(started?.params?.threadId).not.toBe(threadId);
-  const read = await peer.request("thread/turns/list", { threadId });
-  expect(read.data).toHaveLength(1);
-});
-
-test("approvals go to the turn's owner under a number of ours; it leaves: asked elsewhere; one answer wins", async () => {
-  const bridge = await start();
-  const [owner, other] = [await bridge.join(), await bridge.join()];
-  const threadId = await newThread(owner);
-  await owner.request("turn/start", turn(threadId, "ask"));
-  const asked = await owner.waitFor(
-    "the question",
-    ({ id, method }) => method !== undefined && id !== undefined,
-  );
-  expect(typeof asked.id).toBe("number");
-  expect(asked.id).not.toBe(0);
-  await other.settled();
-  expect(other.lines.some(({ id, method }) => method !== undefined && id !== undefined)).toBe(
-    false,
-  );
-  await owner.request("thread/resume", { threadId });
-  await owner.settled();
-  expect(owner.lines.filter(({ id }) => id === asked.id)).toHaveLength(1);
-  owner.close();
-  const again = await other.waitFor("the question again", ({ id }) => id === asked.id);
-  expect(again).toEqual(asked);
-  const late = await bridge.join();
-  await late.waitFor("the open question", ({ id }) => id === asked.id);
-  other.send({ id: asked.id, result: { decision: "accept" } });
-  late.send({ id: asked.id, result: { decision: "decline" } });
-  const resolved = await late.notification("serverRequest/resolved");
-  expect(resolved.params).toEqual({ threadId, requestId: asked.id });
-  const answered = await late.notification("test/answered");
-  expect(answered.params).toEqual({ id: 0, result: { decision: "accept" } });
-  await late.request("test/echo", {});
-  expect(bridge.received().filter(({ method }) => method === undefined)).toHaveLength(1);
-});
-
-test("open questions of a process that died are resolved, and numbers are not used again", async () => {
-  const bridge = await start();
-  const peer = await bridge.join();
-  const threadId = await newThread(peer);
-  await peer.request("turn/start", turn(threadId, "ask"));
-  const isQuestion = ({ id, method }: { id?: unknown; method?: string }) =>
-    method !== undefined && id !== undefined;
-  const first = await peer.waitFor("the question", isQuestion);
-  process.kill(bridge.appServerPid(), "SIGKILL");
-  const resolved = await peer.notification("serverRequest/resolved");
-  expect(resolved.params).toMatchObject({ requestId: first.id });
-  await peer.notification("argus/restarted");
-  await peer.request("turn/start", turn(threadId, "ask"));
-  const second = await peer.waitFor(
-    "the second question",
-    (line) => isQuestion(line) && line.id !== first.id,
-  );
-  peer.send({ id: first.id, result: { decision: "accept" } });
-  peer.send({ id: second.id, result: { decision: "decline" } });
-  expect((await peer.notification("test/answered")).params?.result).toEqual({
-    decision: "decline",
-  });
-});
-
-test("a parked app-server starts for the next line; the peer notices nothing but the state", async () => {
-  const bridge = await start({ runtime: { parkAfterSeconds: 1 } });
-  const peer = await bridge.join();
-  await peer.request("initialize", {});
-  const threadId = await newThread(peer);
-  await peer.request("turn/start", turn(threadId, "say hi"));
-  await peer.waitFor(
-    "parked",
-    ({ method, params }) => method === "argus/bridge/state" && params?.state === "parked",
-  );
-  await peer.ask("bridge/context");
-  expect((await bridge.get("/readyz")).status).toBe(200);
-  expect(JSON.parse((await bridge.get("/status")).body)).toMatchObject({
-    state: "parked",
-    restarts: 0,
-  });
-  expect(turnOf(await peer.request("turn/start", turn(threadId, "say more"))).status).toBe(
-    "inProgress",
-  );
-  expect(peer.lines.some(({ method }) => method === "argus/restarted")).toBe(false);
-});
-
-test("a busy thread, an open question and a background command keep the app-server from being parked", async () => {
-  const bridge = await start({ runtime: { parkAfterSeconds: 1 } });
-  const peer = await bridge.join();
-  const threadId = await newThread(peer);
-  await peer.request("test/terminal", { threadId, on: true });
-  const asked = () =>
-    bridge.received().filter(({ method }) => method === "thread/backgroundTerminals/list");
-  await eventually("asked for background commands", () => asked().length > 0);
-  await peer.request("test/echo", {});
-  expect(JSON.parse((await bridge.get("/status")).body).state).toBe("hot");
-});
-
 test("missing policy fields are filled, given ones stay byte for byte, a lane's are always ours", async () => {
   const bridge = await start();
   const [client, lane] = [await bridge.join(), await bridge.join({ role: "lane" })];
@@ -426,4 +207,12 @@ test("garbage on stdout is counted, not forwarded", async () => {
   await peer.request("test/emit", { lines: garbage });
   expect(JSON.parse((await bridge.get("/status")).body).garbageLines).toBe(3);
   expect(peer.lines.every(({ id, method }) => id !== undefined || method !== undefined)).toBe(true);
+});
+
+test("thread/unsubscribe of one peer does not silence the others", async () => {
+  const bridge = await start();
+  const [a, b] = [await bridge.join(), await bridge.join()];
+  const threadId = await newThread(a);
+  expect(await b.request("thread/unsubscribe", { threadId })).toEqual({ status: "unsubscribed" });
+  expect(bridge.received().some(({ method }) => method === "thread/unsubscribe")).toBe(false);
 });
