@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { systemClock } from "#lib/clock.ts";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
-import { type Credentials, loadCredentials } from "./credentials.ts";
+import { type Credentials, loadCredentials, privateFolder } from "./credentials.ts";
 import { ObjectRemover } from "./deletion.ts";
 import { GarbageCollector } from "./garbage.ts";
 import type { ApiServer, ApiServerOptions } from "./options.ts";
@@ -17,49 +17,61 @@ import { Authenticator } from "./reviews.ts";
 import { openReply, type RouterParts, route } from "./router.ts";
 import { seedNamespaces } from "./seed.ts";
 import { ServiceAccountTokens } from "./service-account-tokens.ts";
-import { ApiError, failureStatus, unauthorized } from "./status.ts";
+import { ApiError, badRequest, failureStatus, unauthorized } from "./status.ts";
 import { ObjectStore } from "./store.ts";
 import { ObjectWriter } from "./writes.ts";
 
 const HOST = "127.0.0.1";
 const CLOSE_GRACE_MS = 1000;
+/** Longer than the quiet times of our own clients, so that a Lease costs no new handshake. */
+const KEEP_ALIVE_MS = 65_000;
 
 /** The Kubernetes API of one machine: `kubectl` and every client library work against it. */
 export async function startApiServer(
   options: ApiServerOptions,
   signal: AbortSignal,
 ): Promise<ApiServer> {
-  const { folder, host = HOST, port, logger, clock = systemClock } = options;
-  const credentials = await loadCredentials(folder, clock.now());
-  const store = openStore(folder);
+  const { folder, host = HOST, logger, clock = systemClock } = options;
+  // The store's lock first: two starts at once must not make two sets of keys.
+  const store = await openStore(folder);
   try {
+    const credentials = await loadCredentials(folder, clock.now());
     const parts = await partsOf(store, credentials, options);
     const { privateKeyPem: key, certificatePem: cert } = credentials;
-    const server = createServer({ key, cert, requestTimeout: 0 });
+    const server = createServer({ key, cert, keepAliveTimeout: KEEP_ALIVE_MS });
     const stop = new AbortController();
     server.on("request", (message: IncomingMessage, response: ServerResponse) => {
       void answer({ message, response, parts, logger, stop: stop.signal });
     });
-    server.listen(port, host);
-    await once(server, "listening", { signal });
+    await listen(server, options, signal);
     const closed = closing({ server, store, signal, stop });
-    const { port: actual } = server.address() as AddressInfo;
-    logger.info({ host, port: actual }, "API server listens");
-    return {
-      host,
-      port: actual,
-      closed,
-      caPem: credentials.certificatePem,
-      tokens: credentials.tokens,
-    };
+    const { port } = server.address() as AddressInfo;
+    logger.info({ host, port }, "API server listens");
+    return { host, port, closed, caPem: cert, tokens: credentials.tokens };
   } catch (error) {
     store.close();
     throw error;
   }
 }
 
-function openStore(folder: string): ObjectStore {
+async function listen(
+  server: Server,
+  { host = HOST, port }: ApiServerOptions,
+  signal: AbortSignal,
+): Promise<void> {
   try {
+    server.listen(port, host);
+    await once(server, "listening", { signal });
+  } catch (error) {
+    server.close();
+    const message = `cannot listen on ${host}:${port}: ${errorMessage(error)}; choose another port`;
+    throw new ArgusError("Unavailable", message, { host, port }, { cause: error });
+  }
+}
+
+async function openStore(folder: string): Promise<ObjectStore> {
+  try {
+    await privateFolder(folder);
     return new ObjectStore(folder);
   } catch (error) {
     const facts = { folder };
@@ -134,6 +146,8 @@ async function answer({ message, response, parts, logger, stop }: Exchange): Pro
     const signal = AbortSignal.any([stop, gone.signal]);
     await send(response, await replyTo(message, parts, signal), method);
   } catch (error) {
+    // The client is gone: there is nobody to answer.
+    if (gone.signal.aborted) return;
     const failure = error instanceof ApiError ? error : defect(error);
     if (failure.code >= 500)
       logger.error({ err: error, method, path: url.split("?")[0] }, "request failed");
@@ -152,7 +166,8 @@ async function replyTo(
   parts: RouterParts,
   signal: AbortSignal,
 ): Promise<Reply> {
-  const url = new URL(message.url ?? "/", `https://${HOST}`);
+  const url = URL.parse(message.url ?? "/", `https://${HOST}`);
+  if (!url) throw badRequest("malformed request path");
   const path = segmentsOf(url.pathname);
   const open = openReply(path, parts.tokens);
   if (open) return open;
@@ -184,11 +199,15 @@ async function send(response: ServerResponse, reply: Reply, method: string): Pro
   const { status, body, contentType = "application/json", warnings = [] } = reply;
   const text = typeof body === "string" ? body : JSON.stringify(body);
   if (warnings.length > 0) {
-    response.setHeader(
-      "Warning",
-      warnings.map((warning) => `299 - ${JSON.stringify(warning)}`),
-    );
+    response.setHeader("Warning", warnings.slice(0, MAX_WARNINGS).map(warningText));
   }
   response.writeHead(status, { "Content-Type": contentType });
   response.end(method === "HEAD" ? undefined : text);
 }
+
+const MAX_WARNINGS = 20;
+const MAX_WARNING_CHARACTERS = 256;
+
+/** A header holds plain ASCII only; field names come from the client. */
+const warningText = (warning: string) =>
+  `299 - ${JSON.stringify(warning.slice(0, MAX_WARNING_CHARACTERS)).replace(/[^\x20-\x7e]/g, "?")}`;

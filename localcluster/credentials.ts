@@ -22,8 +22,6 @@ const PRIVATE_FOLDER = 0o700;
 
 /** Reads the server's secrets from its folder; makes what is missing, or about to expire. */
 export async function loadCredentials(folder: string, nowMs: number): Promise<Credentials> {
-  await mkdir(folder, { recursive: true, mode: PRIVATE_FOLDER });
-  await chmod(folder, PRIVATE_FOLDER);
   const tls = await kept(
     join(folder, "tls.json"),
     () => newCertificate(nowMs),
@@ -33,6 +31,12 @@ export async function loadCredentials(folder: string, nowMs: number): Promise<Cr
   const tokens = await kept(join(folder, "tokens.json"), newTokens);
   const signing = await kept(join(folder, "signing-key.json"), newSigningKey);
   return { ...tls, tokens, ...signing };
+}
+
+/** Makes the folder when it is missing, and closes it to everybody else. */
+export async function privateFolder(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: PRIVATE_FOLDER });
+  await chmod(folder, PRIVATE_FOLDER);
 }
 
 async function kept<T>(

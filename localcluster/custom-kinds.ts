@@ -14,6 +14,7 @@ import type { ResourceType } from "./resource-type.ts";
 import { joined, type Schema } from "./schema.ts";
 import { type FieldError, invalidValue, required } from "./status.ts";
 import { type CustomColumn, customColumns } from "./table.ts";
+import { patternOf } from "./validate.ts";
 
 interface Names {
   kind: string;
@@ -127,6 +128,8 @@ function schemaErrors(schema: Schema, path: string): FieldError[] {
   if (!schema.type && !open) {
     errors.push(required(`${path}.type`, "must not be empty for specified object fields"));
   }
+  const broken = schema.pattern === undefined ? undefined : patternError(schema.pattern);
+  if (broken) errors.push(invalidValue(joined(path, "pattern"), schema.pattern, broken));
   (schema["x-kubernetes-validations"] ?? []).forEach(({ rule }, index) => {
     const why = compileError(rule);
     const field = `${path}.x-kubernetes-validations[${index}].rule`;
@@ -136,6 +139,15 @@ function schemaErrors(schema: Schema, path: string): FieldError[] {
     ...errors,
     ...childSchemas(schema).flatMap(([key, child]) => schemaErrors(child, joined(path, key))),
   ];
+}
+
+function patternError(pattern: string): string | undefined {
+  try {
+    patternOf(pattern);
+    return undefined;
+  } catch (error) {
+    return errorMessage(error);
+  }
 }
 
 function childSchemas({

@@ -11,10 +11,13 @@ export interface StoreEvent {
   object: StoredObject;
   /** What it was before; undefined for ADDED. */
   previous?: StoredObject;
+  /** Of the object as JSON; what keeping the event costs, roughly. */
+  bytes: number;
 }
 
 /** Events that a late watcher or a paged list can still reach back to. */
 const MAX_EVENTS = 4096;
+const MAX_EVENT_BYTES = 64 * 1024 * 1024;
 
 /**
  * All objects, in memory and in one SQLite file. A write is on disk before it returns and before anybody is told.
@@ -28,6 +31,7 @@ export class ObjectStore {
   readonly #objects = new Map<string, Map<string, StoredObject>>();
   readonly #listeners = new Set<(event: StoreEvent) => void>();
   #events: StoreEvent[] = [];
+  #eventBytes = 0;
   #version: number;
   /** Changes after this version are in `#events`. */
   #horizon: number;
@@ -95,16 +99,12 @@ export class ObjectStore {
     const key = keyOf(object.metadata);
     const previous = this.#bucket(storage).get(key);
     const stored = this.#stamp(object);
-    this.#commit(() => this.#put.run(storage, key, JSON.stringify(stored)));
+    const body = JSON.stringify(stored);
+    this.#commit(() => this.#put.run(storage, key, body));
     this.#bucket(storage).set(key, stored);
-    const type = previous ? "MODIFIED" : "ADDED";
-    this.#tell({
-      type,
-      version: this.#version,
-      storage,
-      object: stored,
-      ...(previous && { previous }),
-    });
+    const change = { version: this.#version, storage, object: stored, bytes: body.length };
+    if (previous) this.#tell({ type: "MODIFIED", ...change, previous });
+    else this.#tell({ type: "ADDED", ...change });
     return stored;
   }
 
@@ -115,7 +115,14 @@ export class ObjectStore {
     const last = this.#stamp(object);
     this.#commit(() => this.#remove.run(storage, key));
     this.#bucket(storage).delete(key);
-    this.#tell({ type: "DELETED", version: this.#version, storage, object: last, previous });
+    this.#tell({
+      type: "DELETED",
+      version: this.#version,
+      storage,
+      object: last,
+      previous,
+      bytes: 0,
+    });
     return last;
   }
 
@@ -154,13 +161,20 @@ export class ObjectStore {
     this.#version += 1;
   }
 
+  #keepEvents(count: number): void {
+    const cut = this.#events.length - count;
+    this.#horizon = this.#events[cut - 1]?.version ?? this.#horizon;
+    this.#events = this.#events.slice(cut);
+    this.#eventBytes = this.#events.reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
   #tell(event: StoreEvent): void {
     this.#events.push(event);
+    this.#eventBytes += event.bytes;
+    const { length } = this.#events;
     // Cut in one go: shifting one by one would copy the list at each write.
-    if (this.#events.length > 2 * MAX_EVENTS) {
-      this.#events = this.#events.slice(-MAX_EVENTS);
-      this.#horizon = (this.#events[0]?.version ?? this.#version) - 1;
-    }
+    if (length > 2 * MAX_EVENTS) this.#keepEvents(MAX_EVENTS);
+    else if (this.#eventBytes > MAX_EVENT_BYTES) this.#keepEvents(Math.floor(length / 2));
     for (const listener of this.#listeners) listener(event);
   }
 }

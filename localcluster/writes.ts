@@ -15,6 +15,7 @@ import { applyIntent, recordUpdate, type Writer } from "./apply.ts";
 import { at, fieldsOf, isFields, type Metadata, type StoredObject, timestamp } from "./object.ts";
 import { applyJsonPatch, mergePatch } from "./patch.ts";
 import { apiVersionOf, type ResourceType } from "./resource-type.ts";
+import { dropNulls } from "./schema.ts";
 import {
   ApiError,
   alreadyExists,
@@ -221,6 +222,8 @@ function objectOf(body: unknown, type: ResourceType): StoredObject {
     throw badRequest("metadata is not an object");
   }
   const meta = fieldsOf(structuredClone(metadata)) as unknown as Metadata;
+  // Generated manifests carry `creationTimestamp: null`.
+  dropNulls(meta);
   return {
     ...structuredClone(body),
     apiVersion: String(apiVersion),
