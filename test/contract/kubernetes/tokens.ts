@@ -62,6 +62,15 @@ export function tokenCases(add: Case): void {
     );
   });
 
+  add("a namesake of the pod does not revive its token", async (t) => {
+    const { ns, token } = await boundToken(t, ["argus-gateway"]);
+    await t.delete(`/api/v1/namespaces/${ns}/pods/p`, { gracePeriodSeconds: 0 });
+    expect((await t.post(`/api/v1/namespaces/${ns}/pods`, pod("p"))).status).toBe(201);
+    await t.until(
+      async () => !((await review(t, token, ["argus-gateway"])).status?.authenticated ?? false),
+    );
+  });
+
   add("a token for another audience is refused by the API itself", async (t) => {
     const { token } = await boundToken(t, ["argus-gateway"]);
     expect((await t.get("/api/v1/pods", { token })).status).toBe(401);
