@@ -1,5 +1,6 @@
 import { connect, type Socket } from "node:net";
 import type { HelloResult } from "#protocol/bridge.ts";
+import { writeGathered } from "./gathered-write.ts";
 
 /** Read budget: bytes that one socket may bring per turn of the loop, so that a flood cannot starve its neighbours. */
 const READ_BYTES = 64 * 1024;
@@ -74,11 +75,7 @@ export class BridgeConnection {
 
   /** Writes lines in one go; false = wait for `writable`. */
   write(lines: readonly Buffer[]): boolean {
-    if (lines.length === 1 && lines[0]) return this.#socket.write(lines[0]);
-    this.#socket.cork();
-    for (const line of lines) this.#socket.write(line);
-    this.#socket.uncork();
-    return !this.#socket.writableNeedDrain;
+    return writeGathered(this.#socket, lines);
   }
 
   /** The sink has room again. */
@@ -108,9 +105,8 @@ export class BridgeConnection {
     const { kept, full } = this.#sink.data(chunk, this.#buffer !== SHARED);
     this.#kept = kept;
     this.#full = full;
-    if (full) return false;
-    if (bytes < READ_BYTES) return true;
-    // There may be more: the others come first.
+    if (bytes < READ_BYTES) return !full;
+    // There may be more: the others come first. Also when full: the sink may drain before libuv would read again.
     this.#turnTaken = true;
     setImmediate(() => this.#nextTurn());
     return false;

@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import { FrameReader } from "#lib/frame-reader.ts";
 import { closeFrame, encodeFrame, OPCODE } from "#lib/frames.ts";
 import { CLOSE } from "#protocol/client.ts";
+import { writeGathered } from "./gathered-write.ts";
 
 export const MAX_CLIENT_MESSAGE_BYTES = 16 * 1024 * 1024;
 const READ_BYTES = 64 * 1024;
@@ -63,11 +64,7 @@ export class ClientSocket {
   /** Writes ready frames in one go; false = wait for `drained`. */
   send(frames: readonly Buffer[]): boolean {
     if (this.#closing || this.#socket.destroyed) return true;
-    if (frames.length === 1 && frames[0]) return this.#socket.write(frames[0]);
-    this.#socket.cork();
-    for (const frame of frames) this.#socket.write(frame);
-    this.#socket.uncork();
-    return !this.#socket.writableNeedDrain;
+    return writeGathered(this.#socket, frames);
   }
 
   /** The handler has room again. */
@@ -117,8 +114,9 @@ export class ClientSocket {
     const { lines, violation } = this.#reader.push(chunk);
     if (lines.length > 0 && !this.#handler.lines(lines)) this.#full = true;
     if (violation) this.close(violation.code, violation.reason);
-    else if (this.#full) this.#socket.pause();
+    // Also when full: the bridge's socket may drain before libuv would read again.
     else if (chunk.length >= READ_BYTES) this.#yieldTurn();
+    else if (this.#full) this.#socket.pause();
   }
 
   /** A full read: there may be more, the others come first. */
