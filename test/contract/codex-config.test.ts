@@ -1,5 +1,13 @@
 import { once } from "node:events";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  constants,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer, type IncomingHttpHeaders, request, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -163,7 +171,11 @@ describe("the real Codex with our config", () => {
     mkdirSync(broken);
     writeFileSync(join(broken, "bwrap"), "#!/bin/sh\nexit 1\n");
     chmodSync(join(broken, "bwrap"), 0o755);
-    const server = await start(`${broken}:${dirname(codexBinary())}`);
+    // Codex finds the bwrap of its package by its own place: here it stands alone.
+    const alone = join(home, "alone");
+    mkdirSync(alone);
+    copyFileSync(codexBinary(), join(alone, "codex"), constants.COPYFILE_FICLONE);
+    const server = await start(`${broken}:${alone}`);
     const thread = await newThread(server, { sandbox: "read-only", approvalPolicy: "untrusted" });
     const turn = await startTurn(server, thread, "run: touch allowed && echo done-$((40+2))");
     const ask = await server.waitFor("the question", (m) => m.id === 0 && m.method !== undefined);
