@@ -148,6 +148,7 @@ export class Attachment implements ClientHandler, BridgeSink {
   data(chunk: Buffer, owned: boolean): { kept: boolean; full: boolean } {
     const { frames, kept } = this.#framer.push(chunk, owned);
     const full = frames.length > 0 && this.#client?.send(frames) === false;
+    this.#reuseBuffers();
     if (this.#framer.overflowed) {
       this.close(
         CLOSE.tooBig,
@@ -160,6 +161,7 @@ export class Attachment implements ClientHandler, BridgeSink {
 
   /** The client's socket drained: read the bridge again. */
   drained(): void {
+    this.#reuseBuffers();
     this.#bridge?.resume();
   }
 
@@ -170,6 +172,11 @@ export class Attachment implements ClientHandler, BridgeSink {
 
   ended(): void {
     this.close(CLOSE.serviceRestart, LOST);
+  }
+
+  /** Only once nothing waits: what waits may be any part of what was sent. */
+  #reuseBuffers(): void {
+    if (this.#client?.idle) this.#framer.sent();
   }
 
   #sendSession(facts: Pick<SessionParams, "boot" | "seq" | "echo" | "defaults">): void {

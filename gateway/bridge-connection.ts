@@ -1,9 +1,8 @@
 import { connect, type Socket } from "node:net";
 import type { HelloResult } from "#protocol/bridge.ts";
 import { writeGathered } from "./gathered-write.ts";
+import { READ_BYTES, readBuffers } from "./line-framer.ts";
 
-/** Read budget: bytes that one socket may bring per turn of the loop, so that a flood cannot starve its neighbours. */
-const READ_BYTES = 64 * 1024;
 const MAX_HELLO_BYTES = 64 * 1024;
 const NEWLINE = 10;
 /** One read buffer for all bridge connections: libuv fills it and the callback empties it without a gap. */
@@ -11,7 +10,7 @@ const SHARED = Buffer.allocUnsafeSlow(READ_BYTES);
 
 /** Where a bridge's bytes go. */
 export interface BridgeSink {
-  /** The next chunk is better read into a buffer that can be kept. */
+  /** The next chunk is better read into a buffer of `readBuffers`, that can be kept. */
   readonly wantsOwnBuffer: boolean;
   /** Takes a chunk, borrowed unless `owned`. `kept`: it still uses the buffer; `full`: read no more before `resume`. */
   data(chunk: Buffer, owned: boolean): { kept: boolean; full: boolean };
@@ -30,7 +29,7 @@ export class BridgeConnection {
   #sink: BridgeSink | undefined;
   #full = true;
   #turnTaken = false;
-  #buffer = SHARED;
+  #buffer: Buffer = SHARED;
   #kept = false;
   #closed = false;
   /** Set by the dial once the hello was answered and checked. */
@@ -90,9 +89,12 @@ export class BridgeConnection {
 
   /** After each read: the shared buffer, or in the middle of a long line one that can be kept. */
   #nextBuffer(): Buffer {
-    if (!this.#sink?.wantsOwnBuffer) this.#buffer = SHARED;
-    else if (this.#buffer === SHARED || this.#kept) {
-      this.#buffer = Buffer.allocUnsafeSlow(READ_BYTES);
+    const own = this.#buffer !== SHARED && !this.#kept;
+    if (this.#sink?.wantsOwnBuffer) {
+      if (!own) this.#buffer = readBuffers.take();
+    } else {
+      if (own) readBuffers.give(this.#buffer);
+      this.#buffer = SHARED;
     }
     this.#kept = false;
     return this.#buffer;

@@ -61,6 +61,11 @@ export class ClientSocket {
     if (head.length > 0) this.#data(head);
   }
 
+  /** Nothing that was sent waits in this process. */
+  get idle(): boolean {
+    return this.#socket.writableLength === 0;
+  }
+
   /** Writes ready frames in one go; false = wait for `drained`. */
   send(frames: readonly Buffer[]): boolean {
     if (this.#closing || this.#socket.destroyed) return true;
