@@ -6,7 +6,7 @@ import type { GatewayContext } from "./context.ts";
 import { modelProxy } from "./model-proxy.ts";
 import type { GatewayOptions } from "./options.ts";
 import { adminRoutes, cors, errorAnswers, publicRoutes } from "./routes.ts";
-import { upgrade } from "./upgrade.ts";
+import { endUpgrade, upgrade } from "./upgrade.ts";
 
 const MAX_BODY_BYTES = 1024 * 1024;
 
@@ -38,8 +38,7 @@ export async function startHttp(
   const closeProxy = modelProxy(app, ready, options.model);
   app.server.on("upgrade", (request: IncomingMessage, socket: Socket, head: Buffer) => {
     if (context) upgrade(context, request, { socket, head });
-    else
-      socket.end("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n\r\n");
+    else endUpgrade(socket, "503 Service Unavailable\r\nRetry-After: 1");
   });
   const { address, port } = await listen(app, options);
   return {

@@ -13,6 +13,8 @@ import { establish } from "./establish.ts";
 /** RFC 6455 §1.3. */
 const ACCEPT_SUFFIX = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const MAX_CLIENTS = 20_000;
+/** A refused peer may take this long to close its end. */
+const REFUSED_LINGER_MS = 2000;
 
 /** Answers an upgrade request: a WebSocket on `/ws`, or an HTTP error. */
 export function upgrade(
@@ -20,22 +22,29 @@ export function upgrade(
   request: IncomingMessage,
   { socket, head }: { socket: Socket; head: Buffer },
 ): void {
-  const url = new URL(request.url ?? "/", "http://gateway");
-  const refusal = refuseUpgrade(context, request, url.pathname);
-  if (refusal) {
-    socket.on("error", () => {});
-    socket.end(`HTTP/1.1 ${refusal}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
-    return;
-  }
+  // A target such as `//` is no URL.
+  const url = URL.parse(request.url ?? "/", "http://gateway");
+  const refusal = refuseUpgrade(context, request, url?.pathname);
+  if (refusal || !url) return endUpgrade(socket, refusal ?? "400 Bad Request");
   const key = String(request.headers["sec-websocket-key"]);
   socket.write(acceptance(key, subProtocol(request.headers["sec-websocket-protocol"])?.answer));
   void attach(context, { socket, head }, { headers: request.headers, query: url.searchParams });
 }
 
+/** Answers an upgrade with an HTTP error and lets go of the socket, whether its peer reads and closes or not. */
+export function endUpgrade(socket: Socket, status: string): void {
+  const timer = setTimeout(() => socket.destroy(), REFUSED_LINGER_MS);
+  socket.on("error", () => {});
+  socket.once("close", () => clearTimeout(timer));
+  // Unread, its end would never be seen.
+  socket.resume();
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+}
+
 function refuseUpgrade(
   { liveness, signal }: GatewayContext,
   { method, headers }: IncomingMessage,
-  path: string,
+  path: string | undefined,
 ): string | undefined {
   if (path !== "/ws") return "404 Not Found";
   if (method !== "GET" || headers.upgrade?.toLowerCase() !== "websocket") return "400 Bad Request";
