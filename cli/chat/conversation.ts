@@ -105,16 +105,16 @@ function failed(chat: Chat, asked: Asked, error: unknown): void {
     case "turn":
       return turns.turnRefused(chat, error);
     case "steer":
-      return turns.steerFailed(chat, asked.inputId, asked.text);
+      return turns.steerRefused(chat, asked, error);
     case "read":
       return turns.settle(chat, "unknown", `how the turn ended cannot be read: ${message}`);
     case "list":
       return session.startThread(chat);
     case "start":
     case "initialize":
-      return session.openFailed(chat, message, false);
+      return session.openFailed(chat, error, false);
     case "resume":
-      return session.openFailed(chat, message, true);
+      return session.openFailed(chat, error, true);
     case "threads":
     case "interrupt":
       return show(chat, "error", message);
@@ -147,6 +147,7 @@ function closed(chat: Chat, tooBig: boolean): void {
   chat.phase = "offline";
   for (const asked of chat.open.values()) {
     if (asked.kind === "steer") chat.cutSteers.set(asked.inputId, asked.text);
+    if (asked.kind === "turn") turns.disownTurn(chat);
   }
   chat.open.clear();
   chat.approvals.clear();
@@ -155,7 +156,8 @@ function closed(chat: Chat, tooBig: boolean): void {
 }
 
 function newThread(chat: Chat): void {
-  if (chat.outbox.turn) return show(chat, "status", "a turn runs: /new works after its end");
+  if (chat.outbox.turn || chat.outbox.underWay)
+    return show(chat, "status", "a turn runs: /new works after its end");
   chat.wantNewThread = true;
   chat.threadId = undefined;
   if (chat.phase === "ready") session.startThread(chat);

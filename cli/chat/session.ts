@@ -1,4 +1,5 @@
 import { BRIDGE_NOTIFICATION } from "#protocol/bridge.ts";
+import { RPC_ERROR } from "#protocol/envelope.ts";
 import { at, listAt, numberAt, textAt } from "./fields.ts";
 import { type Chat, request, send, show } from "./state.ts";
 import { forgetCutSteers, settleUnderWay } from "./turns.ts";
@@ -50,7 +51,8 @@ function reachable(chat: Chat, params: unknown): void {
     show(chat, "status", "the session was started again; what ran then is looked up");
     chat.unsure = true;
     forgetCutSteers(chat);
-    chat.seq = undefined;
+    // Of the new boot everything is replayed.
+    chat.seq = 0;
   }
   chat.boot = boot;
   chat.seq ??= numberAt(params, "seq") ?? 0;
@@ -61,11 +63,9 @@ function reachable(chat: Chat, params: unknown): void {
 function gap(chat: Chat, params: unknown): void {
   const from = numberAt(params, "from");
   const to = numberAt(params, "to");
-  show(
-    chat,
-    "status",
-    `notifications ${from}–${to} are no longer kept: parts of the output may be missing here`,
-  );
+  const which = to === undefined ? `from ${from} on` : `${from}–${to}`;
+  const text = `notifications ${which} are no longer kept: parts of the output may be missing here`;
+  show(chat, "status", text);
   chat.unsure = true;
   forgetCutSteers(chat);
   if (chat.phase === "ready") ready(chat);
@@ -131,9 +131,12 @@ export function ready(chat: Chat): void {
   chat.unsure = false;
 }
 
-/** The thread could not be opened: one that never had a turn is made anew. */
-export function openFailed(chat: Chat, message: string, wasResume: boolean): void {
-  if (wasResume) {
+/** The thread could not be opened: one that the agent does not know is made anew; what may pass is tried again. */
+export function openFailed(chat: Chat, error: unknown, wasResume: boolean): void {
+  const message = textAt(error, "message") ?? "unknown error";
+  const code = numberAt(error, "code");
+  const mayPass = code === RPC_ERROR.server || code === RPC_ERROR.busy;
+  if (wasResume && !mayPass) {
     show(chat, "status", `the last thread cannot be continued (${message}); starting a new one`);
     chat.threadId = undefined;
     return startThread(chat);

@@ -52,6 +52,17 @@ function steer(
   });
 }
 
+/** A steer was not taken. Where it may have arrived all the same, the turn's items or the person decide. */
+export function steerRefused(
+  chat: Chat,
+  { inputId, text }: { inputId: string; text: string },
+  error: unknown,
+): void {
+  if (numberAt(error, "code") !== RPC_ERROR.server) return steerFailed(chat, inputId, text);
+  chat.cutSteers.set(inputId, text);
+  if (!chat.outbox.turn?.own) forgetCutSteers(chat);
+}
+
 /** The turn ended before the text reached it: it becomes the next message. */
 export function steerFailed(chat: Chat, inputId: string, text: string): void {
   if (!chat.outbox.add({ inputId, text, failures: 0 })) {
@@ -96,8 +107,15 @@ export function interrupt(chat: Chat): void {
 /** Repeats the message under way with its input id: the ledger answers a known one and starts an unknown one. */
 export function settleUnderWay(chat: Chat): void {
   const message = chat.outbox.underWay;
-  const asked = [...chat.open.values()].some(({ kind }) => kind === "turn");
-  if (message && !asked && (chat.unsure || !chat.outbox.turn)) startTurn(chat, message);
+  const confirmed = chat.outbox.turn?.own === true && !chat.unsure;
+  if (message && !isStartOpen(chat) && !confirmed) startTurn(chat, message);
+}
+
+const isStartOpen = (chat: Chat) => [...chat.open.values()].some(({ kind }) => kind === "turn");
+
+/** Our turn/start came to nothing that we know of: a turn that runs may be anybody's. */
+export function disownTurn(chat: Chat): void {
+  if (chat.outbox.turn) chat.outbox.turn.own = false;
 }
 
 /** turn/start was answered. */
@@ -123,6 +141,7 @@ export function turnRefused(chat: Chat, error: unknown): void {
   const busy = numberAt(error, "code") === RPC_ERROR.busy;
   const underWay = chat.outbox.underWay;
   const mayRepeat = busy || numberAt(error, "code") === RPC_ERROR.server;
+  disownTurn(chat);
   if (!underWay) return;
   if (!busy) underWay.failures++;
   if (!mayRepeat || underWay.failures >= MAX_FAILURES) return settle(chat, "failed", message);
@@ -137,8 +156,7 @@ export function turnStarted(chat: Chat, params: unknown): void {
   const id = textAt(params, "turn", "id") ?? textAt(params, "turnId");
   if (!id || chat.outbox.endOf(id)) return;
   // While our turn/start is open its turn is ours; the answer that follows confirms it.
-  const own =
-    chat.outbox.turn?.id === id ? chat.outbox.turn.own : chat.outbox.underWay !== undefined;
+  const own = chat.outbox.turn?.id === id ? chat.outbox.turn.own : isStartOpen(chat);
   chat.outbox.turn = { id, own };
 }
 
@@ -146,7 +164,7 @@ export function turnCompleted(chat: Chat, params: unknown): void {
   const id = textAt(params, "turn", "id") ?? "";
   const end = endOf(textAt(params, "turn", "status"));
   const own = chat.outbox.turn?.id === id && chat.outbox.turn.own;
-  const answered = ![...chat.open.values()].some(({ kind }) => kind === "turn");
+  const answered = !isStartOpen(chat);
   chat.outbox.turnEnded(id, end);
   chat.paused = false;
   // An interrupted answer has no end of its own.

@@ -407,3 +407,85 @@ test("a failed turn is told with its reason", () => {
   expect(driver.settled).toEqual(["failed"]);
   expect(driver.shown.at(-1)).toBe("error: the turn failed: quota exceeded");
 });
+
+test("another client's turn that won the race does not count as the answer to our message", () => {
+  const driver = new Driver().ready();
+  driver.take({ type: "say", text: "mine" });
+  driver.notify(1, "turn/started", { turn: { id: "theirs" } });
+  driver.refuse("turn/start", -32001, "busy");
+  driver.notify(2, "turn/completed", { turn: { id: "theirs", status: "completed" } });
+  expect(driver.settled).toEqual([]);
+  expect(driver.last("turn/start").params).toMatchObject({ clientUserMessageId: "input-1" });
+  expect(driver.count("turn/start")).toBe(2);
+  driver.answer("turn/start", { turn: { id: "u1", status: "inProgress" } });
+  driver.notify(3, "turn/completed", { turn: { id: "u1", status: "completed" } });
+  expect(driver.settled).toEqual(["completed"]);
+});
+
+test.each(["before the cut", "in the replay after it"])(
+  "a message that a cut left open is repeated although another's turn was seen %s",
+  (when) => {
+    const driver = new Driver().ready();
+    const theirs = () => driver.notify(1, "turn/started", { turn: { id: "theirs" } });
+    driver.take({ type: "say", text: "mine" });
+    if (when === "before the cut") theirs();
+    driver.take({ type: "closed", tooBig: false });
+    driver.session("b1");
+    if (when !== "before the cut") theirs();
+    driver.answer("initialize", {});
+    expect(driver.count("turn/start")).toBe(2);
+    driver.refuse("turn/start", -32001, "busy");
+    driver.notify(2, "turn/completed", { turn: { id: "theirs", status: "completed" } });
+    expect(driver.settled).toEqual([]);
+    expect(driver.count("turn/start")).toBe(3);
+  },
+);
+
+test("/new waits also for a message whose turn is not known yet", () => {
+  const driver = new Driver().ready();
+  driver.take({ type: "say", text: "go" });
+  driver.take({ type: "newThread" });
+  expect(driver.count("thread/start")).toBe(0);
+  driver.answer("turn/start", { turn: { id: "u1", status: "inProgress" } });
+  driver.notify(1, "turn/completed", { turn: { id: "u1", status: "completed" } });
+  expect(driver.settled).toEqual(["completed"]);
+});
+
+test("a thread is not given up because the app-server ended while it was resumed", () => {
+  const driver = new Driver().ready();
+  driver.take({ type: "say", text: "mine" });
+  driver.take({ type: "closed", tooBig: false });
+  driver.session("b2");
+  driver.answer("initialize", {});
+  driver.refuse("thread/resume", -32000, "the app-server was ended by SIGKILL");
+  expect(driver.count("thread/start")).toBe(0);
+  driver.take({ type: "retry" });
+  driver.answer("thread/resume", { thread: { id: "t1" } });
+  expect(driver.last("turn/start").params).toMatchObject({
+    threadId: "t1",
+    clientUserMessageId: "input-1",
+  });
+});
+
+test("what another boot replays is shown", () => {
+  const driver = new Driver().ready("b1");
+  driver.notify(7, "item/agentMessage/delta", { itemId: "i", delta: "old" });
+  driver.take({ type: "closed", tooBig: false });
+  driver.session("b2", 2);
+  driver.frame({ method: "argus/gap", params: { from: 8, to: null, boot: "b1" } });
+  driver.notify(1, "item/agentMessage/delta", { itemId: "j", delta: "new" });
+  expect(driver.shown).toContain("agent: new");
+  expect(driver.shown.join("\n")).not.toMatch(/undefined/);
+});
+
+test("a steer of which nobody knows whether it arrived is never said again by itself", () => {
+  const driver = new Driver().ready();
+  driver.turn("go", "u1");
+  driver.take({ type: "say", text: "and this" });
+  driver.refuse("turn/steer", -32000, "The request was open then");
+  driver.frame({ method: "argus/restarted", params: { boot: "b1", reason: "crash" }, argusSeq: 1 });
+  driver.answer("turn/start", { turn: { id: "u1", status: "completed" } });
+  driver.answer("thread/read", { thread: { turns: [{ id: "u1", status: "completed" }] } });
+  expect(driver.shown.join("\n")).toMatch(/not known, say it again if not: and this/);
+  expect(driver.count("turn/start")).toBe(2);
+});
