@@ -14,7 +14,15 @@ import {
 } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { z } from "zod";
-import type { Program } from "./program.ts";
+
+/** The files that a session's process runs from. */
+export interface Program {
+  /** Folder that holds `cli/` and `node_modules/`. */
+  root: string;
+  node: string;
+  /** The native Codex binary; undefined = not installed. */
+  codex: string | undefined;
+}
 
 /** What a session's process imports; the rest of the checkout stays where it is. */
 const SOURCES = ["cli", "runtime", "cluster", "crds", "protocol", "lib", "package.json"];

@@ -2,16 +2,7 @@ import { existsSync, readdirSync, realpathSync, statSync } from "node:fs";
 import { chmod, mkdir, rm, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { DataFolder } from "../data-folder.ts";
-import { mirrorProgram } from "./mirror.ts";
-
-/** The files that a session's process runs from. */
-export interface Program {
-  /** Folder that holds `cli/` and `node_modules/`. */
-  root: string;
-  node: string;
-  /** The native Codex binary; undefined = not installed. */
-  codex: string | undefined;
-}
+import { mirrorProgram, type Program } from "./mirror.ts";
 
 /** The program as it is installed: this file's checkout, the Node that runs it, Codex from its packages. */
 export function installedProgram(): Program {

@@ -1,34 +1,23 @@
-import type { IncomingHttpHeaders, OutgoingHttpHeaders } from "node:http";
+import type { IncomingHttpHeaders } from "node:http";
+import { type ForwardedHeaders, forwardedHeaders } from "#lib/forwarded-headers.ts";
 
 /** Where the agent shows the secret of this start. */
 export const LOOPBACK_SECRET_HEADER = "x-argus-loopback-secret";
 
-/** They belong to one connection, not to the message; `connection` may name more. */
-const HOP_BY_HOP = [
-  "connection",
-  "expect",
-  "keep-alive",
-  "proxy-authenticate",
-  "proxy-authorization",
-  "proxy-connection",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-];
+const NEVER_UP = new Set([
+  "host",
+  "authorization",
+  "cookie",
+  "content-length",
+  LOOPBACK_SECRET_HEADER,
+]);
+const NEVER_DOWN = new Set(["set-cookie"]);
 
 /** What of a request's headers goes on: not the connection's, and nothing that says who asks. */
-export function requestHeaders(headers: IncomingHttpHeaders): OutgoingHttpHeaders {
-  const own = ["host", "authorization", "cookie", "content-length", LOOPBACK_SECRET_HEADER];
-  return without(headers, own);
+export function requestHeaders(headers: IncomingHttpHeaders): ForwardedHeaders {
+  return forwardedHeaders(headers, NEVER_UP);
 }
 
-export function responseHeaders(headers: IncomingHttpHeaders): OutgoingHttpHeaders {
-  return without(headers, ["set-cookie"]);
-}
-
-function without(headers: IncomingHttpHeaders, more: string[]): OutgoingHttpHeaders {
-  const named = headers.connection?.toLowerCase().split(/\s*,\s*/) ?? [];
-  const dropped = new Set([...HOP_BY_HOP, ...more, ...named]);
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => !dropped.has(name)));
+export function responseHeaders(headers: IncomingHttpHeaders): ForwardedHeaders {
+  return forwardedHeaders(headers, NEVER_DOWN);
 }
