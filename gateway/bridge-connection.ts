@@ -1,12 +1,14 @@
 import { connect, type Socket } from "node:net";
 import type { HelloResult } from "#protocol/bridge.ts";
 import { writeGathered } from "./gathered-write.ts";
-import { READ_BYTES, readBuffers } from "./line-framer.ts";
+import { readBuffers } from "./line-framer.ts";
 
 const MAX_HELLO_BYTES = 64 * 1024;
 const NEWLINE = 10;
+/** Read budget while lines are short and cost most: a neighbour waits for fewer of them. */
+const SHARED_BYTES = 48 * 1024;
 /** One read buffer for all bridge connections: libuv fills it and the callback empties it without a gap. */
-const SHARED = Buffer.allocUnsafeSlow(READ_BYTES);
+const SHARED = Buffer.allocUnsafeSlow(SHARED_BYTES);
 
 /** Where a bridge's bytes go. */
 export interface BridgeSink {
@@ -72,6 +74,11 @@ export class BridgeConnection {
     else if (!this.#full) this.#socket.resume();
   }
 
+  /** Nothing that was written waits in this process. */
+  get idle(): boolean {
+    return this.#socket.writableLength === 0;
+  }
+
   /** Writes lines in one go; false = wait for `writable`. */
   write(lines: readonly Buffer[]): boolean {
     return writeGathered(this.#socket, lines);
@@ -107,7 +114,7 @@ export class BridgeConnection {
     const { kept, full } = this.#sink.data(chunk, this.#buffer !== SHARED);
     this.#kept = kept;
     this.#full = full;
-    if (bytes < READ_BYTES) return !full;
+    if (bytes < this.#buffer.length) return !full;
     // There may be more: the others come first. Also when full: the sink may drain before libuv would read again.
     this.#turnTaken = true;
     setImmediate(() => this.#nextTurn());

@@ -1,5 +1,5 @@
+import { BufferPool } from "#lib/buffer-pool.ts";
 import { headerBytes, OPCODE, writeHeader } from "#lib/frames.ts";
-import { BufferPool } from "./buffer-pool.ts";
 
 const NEWLINE = 10;
 /** From here on a line is not copied together: header and pieces leave in one writev. */

@@ -1,4 +1,5 @@
 import { isUtf8 } from "node:buffer";
+import { LargeBuffers } from "./buffer-pool.ts";
 import {
   clientHeaderBytes,
   type Header,
@@ -11,6 +12,12 @@ import {
 
 const NEWLINE = 10;
 const SPACE = 32;
+/** A message of this size that spans chunks is collected in a buffer that is used again. */
+const LARGE_BYTES = 32 * 1024;
+const MAX_UNUSED_BYTES = 8 * 1024 * 1024;
+/** More than so many wait only behind a slow receiver: the collector takes those. */
+const MAX_WAITING = 16;
+const large = new LargeBuffers(MAX_UNUSED_BYTES);
 const BAD_TEXT: Violation = { code: 1007, reason: "Text frames must be UTF-8" };
 
 export interface FrameHandler {
@@ -42,6 +49,8 @@ export class FrameReader {
   #fragmented = false;
   #control: Buffer | undefined;
   #lines: Buffer[] = [];
+  /** Large buffers whose lines were handed out and may still wait to leave. */
+  #waiting: Buffer[] = [];
   /** Lines of the current chunk: `chunk[#from, #to)`. */
   #from = 0;
   #to = 0;
@@ -54,7 +63,7 @@ export class FrameReader {
 
   /**
    * Reads `chunk`, which becomes the reader's (it is written to). `lines` are whole messages in order, each ended by a
-   * newline, valid also when `violation` says that the rest must not be read.
+   * newline, valid also when `violation` says that the rest must not be read. They may be overwritten after `sent`.
    */
   push(chunk: Buffer): { lines: Buffer[]; violation?: Violation } {
     this.#from = this.#to = 0;
@@ -64,6 +73,13 @@ export class FrameReader {
     const lines = this.#lines;
     this.#lines = [];
     return this.#violation ? { lines, violation: this.#violation } : { lines };
+  }
+
+  /** All lines handed out so far have left: their buffers are used again. */
+  sent(): void {
+    if (this.#waiting.length === 0) return;
+    for (const buffer of this.#waiting) large.give(buffer);
+    this.#waiting = [];
   }
 
   /** One step from `at`: a piece of payload, a header, or a whole small frame. Returns where to go on. */
@@ -155,8 +171,11 @@ export class FrameReader {
     this.#fragmented = true;
     if (this.#message && this.#message.length >= needed) return;
     const size = this.#message ? Math.max(needed, this.#message.length * 2) : needed;
-    const grown = Buffer.allocUnsafe(size);
-    this.#message?.copy(grown, 0, 0, this.#filled);
+    const grown = size < LARGE_BYTES ? Buffer.allocUnsafe(size) : large.take(size);
+    if (this.#message) {
+      this.#message.copy(grown, 0, 0, this.#filled);
+      giveBack(this.#message);
+    }
     this.#message = grown;
   }
 
@@ -192,9 +211,12 @@ export class FrameReader {
     }
     message[end] = NEWLINE;
     spacesForNewlines(message, 0, end);
-    if (!this.#handler.accept(message, 0, end)) return;
+    if (!this.#handler.accept(message, 0, end)) return giveBack(message);
     this.#flush(chunk);
     this.#lines.push(message.subarray(0, end + 1));
+    if (message.length >= LARGE_BYTES && this.#waiting.length < MAX_WAITING) {
+      this.#waiting.push(message);
+    }
   }
 
   /** Hands over the lines that stand together in the chunk so far; bad text ends them. */
@@ -208,6 +230,10 @@ export class FrameReader {
     }
     if (region.length > 0) this.#lines.push(region);
   }
+}
+
+function giveBack(message: Buffer): void {
+  if (message.length >= LARGE_BYTES) large.give(message);
 }
 
 /** A newline can stand only between JSON tokens, so a space says the same. `buffer[end]` is the line's own newline. */

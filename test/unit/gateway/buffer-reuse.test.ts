@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { BufferPool } from "#gateway/buffer-pool.ts";
+import { BufferPool } from "#lib/buffer-pool.ts";
 import { LineFramer, readBuffers } from "#gateway/line-framer.ts";
 import { serverFrames } from "#test/support/frames.ts";
 

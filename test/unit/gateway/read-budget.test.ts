@@ -3,7 +3,7 @@ import { type AddressInfo, createServer } from "node:net";
 import { expect, test } from "vitest";
 import { BridgeConnection } from "#gateway/bridge-connection.ts";
 
-const FULL_READ = 64 * 1024;
+const FULL_READ = 48 * 1024;
 const READS = 200;
 
 /** Reads that came without a turn of the event loop between them. */
