@@ -108,7 +108,7 @@ export class Attachment implements ClientHandler, BridgeSink {
 
   accept(buffer: Buffer, start: number, end: number): boolean {
     const answer = intercept(buffer, start, end);
-    if (answer) this.#client?.send([textFrame(answer)]);
+    if (answer) this.#client?.reply(textFrame(answer));
     return answer === undefined;
   }
 

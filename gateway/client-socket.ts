@@ -29,6 +29,8 @@ export class ClientSocket {
   readonly #handler: ClientHandler;
   readonly #reader: FrameReader;
   #full = false;
+  /** Answers of our own wait for a peer that does not read: it is not read either. */
+  #owing = false;
   #turnTaken = false;
   #missed = 0;
   #closing: NodeJS.Timeout | undefined;
@@ -72,10 +74,15 @@ export class ClientSocket {
     return writeGathered(this.#socket, frames);
   }
 
+  /** Answers what the peer just sent; a peer that only asks and never reads is not asked for more. */
+  reply(frame: Buffer): void {
+    if (!this.send([frame])) this.#owing = true;
+  }
+
   /** The handler has room again. */
   resume(): void {
     this.#full = false;
-    if (!this.#turnTaken) this.#socket.resume();
+    this.#readOn();
   }
 
   /** Close handshake; the connection is cut when the peer does not answer in time. */
@@ -110,7 +117,15 @@ export class ClientSocket {
   #drained(): void {
     // A slow reader that still takes bytes is alive.
     this.#missed = 0;
+    if (this.#owing) {
+      this.#owing = false;
+      this.#readOn();
+    }
     this.#handler.drained();
+  }
+
+  #readOn(): void {
+    if (!this.#full && !this.#owing && !this.#turnTaken) this.#socket.resume();
   }
 
   #data(chunk: Buffer): void {
@@ -121,7 +136,7 @@ export class ClientSocket {
     if (violation) this.close(violation.code, violation.reason);
     // Also when full: the bridge's socket may drain before libuv would read again.
     else if (chunk.length >= READ_BYTES) this.#yieldTurn();
-    else if (this.#full) this.#socket.pause();
+    else if (this.#full || this.#owing) this.#socket.pause();
   }
 
   /** A full read: there may be more, the others come first. */
@@ -130,12 +145,12 @@ export class ClientSocket {
     this.#socket.pause();
     setImmediate(() => {
       this.#turnTaken = false;
-      if (!this.#full) this.#socket.resume();
+      this.#readOn();
     });
   }
 
   #control(opcode: number, payload: Buffer): void {
-    if (opcode === OPCODE.ping) this.send([encodeFrame(OPCODE.pong, payload)]);
+    if (opcode === OPCODE.ping) this.reply(encodeFrame(OPCODE.pong, payload));
     if (opcode === OPCODE.close) this.close(answerTo(payload), "");
   }
 }

@@ -43,13 +43,19 @@ export async function establish(options: EstablishOptions): Promise<void> {
   }
 }
 
-/** Dials until it works; undefined when the client was closed meanwhile. */
+/** Dials until it works; undefined when the client was closed meanwhile or the gateway stops. */
 async function reach(options: EstablishOptions, watch: Watch): Promise<GreetedBridge | undefined> {
   const { context, attachment } = options;
-  for (let attempt = 0; !attachment.gone.aborted && !watch.ended; attempt += 1) {
+  const over = () => attachment.gone.aborted || watch.ended || context.signal.aborted;
+  for (let attempt = 0; !over(); attempt += 1) {
     const { session, pod, address } = watch.look();
     const dialled = address && (await dial(options, address));
-    if (dialled && "bridge" in dialled) return dialled.bridge;
+    if (dialled && "bridge" in dialled) {
+      if (context.directory.podByUid(address.podUid)) return dialled.bridge;
+      // Its pod was deleted while we dialled: nobody would tell us again.
+      dialled.bridge.destroy();
+      continue;
+    }
     if (dialled?.replaced) {
       attachment.close(CLOSE.tryAgainLater, "A newer gateway serves this session: reconnect");
       return undefined;

@@ -72,3 +72,27 @@ test("a ping is answered with its payload", async () => {
   const [chunk] = (await once(peer, "data")) as [Buffer];
   expect(serverFrames(chunk).frames).toEqual([{ opcode: 10, payload: Buffer.from("hi") }]);
 });
+
+test("answers to a peer that never reads are bounded, and go on when it reads", async () => {
+  const ping = clientFrame(9, Buffer.alloc(125, 120));
+  const batch = Buffer.concat(Array.from({ length: 8192 }, () => ping));
+  peer.pause();
+  let sent = 0;
+  // Until the other side has stopped to read for a while, or has taken far more than kernels keep.
+  const flood = async () => {
+    for (; sent < 64; sent += 1) {
+      const stalled = AbortSignal.timeout(1000);
+      if (!peer.write(batch)) await once(peer, "drain", { signal: stalled });
+    }
+  };
+  await flood().catch(() => undefined);
+  expect(sent).toBeLessThan(64);
+  let answered = 0;
+  peer.on("data", (chunk: Buffer) => {
+    answered += chunk.length;
+  });
+  peer.resume();
+  const wanted = (sent + 1) * 8192 * 127;
+  while (answered < wanted) await new Promise((resolve) => setImmediate(resolve));
+  expect(answered).toBe(wanted);
+}, 20_000);
