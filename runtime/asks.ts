@@ -7,6 +7,8 @@ import { errorLine, notificationLine, resultLine } from "./rpc.ts";
 /** Requests of the app-server that wait for a peer's answer. */
 export const MAX_OPEN_ASKS = 256;
 export const MAX_OPEN_ASK_BYTES = 64 * 1024 * 1024;
+/** Answered ones whose end the app-server has not told. */
+export const MAX_ANSWERED_ASKS = 512;
 /** After this a question counts as answered with no. */
 export const ASK_DEADLINE_MS = 30 * 60_000;
 
@@ -44,6 +46,7 @@ export class Asks {
   readonly #options: AsksOptions;
   readonly #ids: ServerRequestIds;
   readonly #open = new Map<number, Ask>();
+  #answered: number[] = [];
   #bytes = 0;
 
   constructor(options: AsksOptions) {
@@ -55,11 +58,12 @@ export class Asks {
     return this.#open.size;
   }
 
-  /** A line of the app-server with an id and a method. A repeated one (thread/resume replays) goes nowhere. */
+  /** A line of the app-server with an id and a method. An open one that is repeated (thread/resume replays) goes nowhere. */
   fromAppServer(line: Buffer, scan: LineScan, now: number): void {
     if (!scan.id) return;
     const { id, line: rewritten, repeated } = this.#ids.offer(line, scan.id);
-    if (repeated) return;
+    // Once answered, an id may be used anew by a runtime that tells no end of its questions.
+    if (repeated && this.#open.has(id)) return;
     const ask: Ask = {
       id,
       method: stringAt(line, scan.method) ?? "",
@@ -83,6 +87,7 @@ export class Asks {
     const ask = answered && this.#open.get(answered.id);
     if (!ask) return;
     this.#close(ask);
+    this.#noteAnswered(answered.id);
     this.#options.write(answered.line);
   }
 
@@ -130,6 +135,7 @@ export class Asks {
       notificationLine("serverRequest/resolved", { threadId, requestId: id }),
     );
     this.#open.clear();
+    this.#answered = [];
     this.#bytes = 0;
     this.#ids.reset();
     return lines;
@@ -157,7 +163,16 @@ export class Asks {
   #settle({ id }: Ask, answer: Buffer): void {
     const scan = scanLine(answer);
     const settled = scan?.id && this.#ids.answer(answer, scan.id);
-    if (settled && settled.id === id) this.#options.write(settled.line);
+    if (!settled || settled.id !== id) return;
+    this.#noteAnswered(id);
+    this.#options.write(settled.line);
+  }
+
+  #noteAnswered(id: number): void {
+    this.#answered.push(id);
+    if (this.#answered.length <= MAX_ANSWERED_ASKS) return;
+    const oldest = this.#answered.shift();
+    if (oldest !== undefined && !this.#open.has(oldest)) this.#ids.forget(oldest);
   }
 }
 

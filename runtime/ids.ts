@@ -86,6 +86,14 @@ export class ServerRequestIds {
     return { id, line: splice(line, at, numberBytes(id)) };
   }
 
+  /** Its answer was given long ago and no end was told: a runtime may never tell one. */
+  forget(id: number): void {
+    const upstream = this.#upstream.get(id);
+    if (!upstream) return;
+    this.#upstream.delete(id);
+    this.#own.delete(upstream.toString("latin1"));
+  }
+
   /** The process ended: its ids mean nothing any more, the next one starts at 0 again. */
   reset(): void {
     this.#own.clear();

@@ -22,6 +22,13 @@ export interface Request {
   id: Buffer;
 }
 
+/** What the answer to a request changes before the peer gets it. */
+export interface Effects {
+  /** False = the answer reaches the peer later, by the effect itself. */
+  answered?: (line: Buffer) => boolean;
+  failed?: (error: RpcError, forwarded: boolean) => void;
+}
+
 export const ENDED: RpcError = {
   code: RPC_ERROR.server,
   message: "The app-server ended before the request was forwarded; nothing was started. Try again.",

@@ -10,6 +10,7 @@ import type { Peer } from "./peer.ts";
 import type { Policy } from "./policy.ts";
 import {
   busyError,
+  type Effects,
   ENDED,
   errorOf,
   inputOf,
@@ -92,7 +93,9 @@ export class Requests {
   /** The app-server, started if it is parked. Throws RpcFailure when it does not come in time. */
   async ready(peer: Peer): Promise<void> {
     const { supervisor, signal, why } = this.#options;
-    const since = this.#heldSince.get(peer) ?? Date.now();
+    const held = this.#heldSince.get(peer) ?? 0;
+    // A hold that was given up before the app-server ran again is over.
+    const since = held > supervisor.hotAt ? held : Date.now();
     this.#heldSince.set(peer, since);
     try {
       await supervisor.ready(since + HOLD_MS, signal);
@@ -201,7 +204,8 @@ export class Requests {
   }
 
   async #turnStart(request: Request, threadId: string): Promise<void> {
-    const { inputs, policy, busy } = this.#options;
+    const { inputs, policy, busy, supervisor } = this.#options;
+    const life = supervisor.restarts;
     const input = inputOf(request);
     const repeat = input === undefined ? undefined : inputs.repeat(request, input, threadId);
     if (repeat?.kind === "answered") return;
@@ -212,10 +216,14 @@ export class Requests {
     if (request.peer.role === "client") policy.remember(threadId, named);
     try {
       if (input !== undefined) await inputs.open(input, threadId);
+      if (supervisor.restarts !== life) throw new RpcFailure(ENDED);
       this.#stillThere(request, threadId);
     } catch (error) {
-      busy.rejected(threadId);
-      if (input !== undefined) inputs.neverStarted(input, errorOf(error));
+      // Of an earlier life claim and entry are settled: they may be somebody else's by now.
+      if (supervisor.restarts === life) {
+        busy.rejected(threadId);
+        if (input !== undefined) inputs.neverStarted(input, errorOf(error));
+      }
       if (request.peer.gone) return;
       throw error;
     }
@@ -287,10 +295,4 @@ export class Requests {
   #refuse({ peer, id }: Request, error: RpcError): void {
     this.#options.tell(peer, errorLine(id, error));
   }
-}
-
-interface Effects {
-  /** False = the answer reaches the peer later, by the effect itself. */
-  answered?: (line: Buffer) => boolean;
-  failed?: (error: RpcError, forwarded: boolean) => void;
 }

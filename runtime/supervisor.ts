@@ -36,10 +36,12 @@ export class Supervisor {
   readonly #options: SupervisorOptions;
   #process: AppServer | undefined;
   #hot = false;
+  #hotAt = 0;
   /** Why the process must not be started again by itself. */
   #rest: Rest = "no";
   #failure = "";
   #restarts = 0;
+  #cause: string | undefined;
   /** Woken at every change of what `ready` waits for. */
   #changed = Promise.withResolvers<void>();
   #wanted = Promise.withResolvers<void>();
@@ -51,6 +53,11 @@ export class Supervisor {
   /** The app-server is initialized and takes lines. */
   get hot(): boolean {
     return this.#hot;
+  }
+
+  /** When it last became hot (ms since the epoch); 0 = never. */
+  get hotAt(): number {
+    return this.#hotAt;
   }
 
   /** Starts after an end that nobody asked for. */
@@ -125,7 +132,13 @@ export class Supervisor {
 
   /** SIGKILL: it does not answer any more; it is started again. */
   kill(): void {
+    this.blame("the app-server did not answer any more and was ended");
     this.#process?.kill("SIGKILL");
+  }
+
+  /** Why the running process is about to end, for who knows better than its exit tells. */
+  blame(cause: string): void {
+    if (this.#process) this.#cause = cause;
   }
 
   async #parked(): Promise<void> {
@@ -159,6 +172,8 @@ export class Supervisor {
     } catch (error) {
       reason = errorMessage(error);
     }
+    reason = this.#cause ?? reason;
+    this.#cause = undefined;
     this.#process = undefined;
     this.#setHot(false);
     this.#failure = reason;
@@ -206,6 +221,7 @@ export class Supervisor {
 
   #setHot(hot: boolean): void {
     this.#hot = hot;
+    if (hot) this.#hotAt = Date.now();
     const changed = this.#changed;
     this.#changed = Promise.withResolvers();
     changed.resolve();
