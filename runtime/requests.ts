@@ -216,8 +216,7 @@ export class Requests {
     if (request.peer.role === "client") policy.remember(threadId, named);
     try {
       if (input !== undefined) await inputs.open(input, threadId);
-      if (supervisor.restarts !== life) throw new RpcFailure(ENDED);
-      this.#stillThere(request, threadId);
+      this.#stillThere(request, threadId, life);
     } catch (error) {
       // Of an earlier life claim and entry are settled: they may be somebody else's by now.
       if (supervisor.restarts === life) {
@@ -231,9 +230,9 @@ export class Requests {
   }
 
   /** While the input was recorded, the peer may have been fenced off or the app-server may have ended. */
-  #stillThere(request: Request, threadId: string): void {
+  #stillThere(request: Request, threadId: string, life: number): void {
     const { supervisor, threads } = this.#options;
-    if (request.peer.gone) throw new RpcFailure(ENDED);
+    if (request.peer.gone || supervisor.restarts !== life) throw new RpcFailure(ENDED);
     this.#refuseNewTurns(request);
     if (!supervisor.hot || !threads.isLoaded(threadId)) throw new RpcFailure(ENDED);
   }
