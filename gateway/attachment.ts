@@ -112,6 +112,10 @@ export class Attachment implements ClientHandler, BridgeSink {
     return answer === undefined;
   }
 
+  get forwarded(): boolean {
+    return this.#bridge?.idle ?? this.#held.length === 0;
+  }
+
   lines(lines: Buffer[]): boolean {
     if (this.#bridge) return this.#bridge.write(lines);
     for (const line of lines) {

@@ -16,6 +16,8 @@ export interface ClientHandler {
   accept(buffer: Buffer, start: number, end: number): boolean;
   /** Whole lines, in order; false = read no more before `resume`. */
   lines(lines: Buffer[]): boolean;
+  /** Nothing that `lines` took waits in this process any more. */
+  readonly forwarded: boolean;
   /** What was sent has left; after `send` said no. */
   drained(): void;
   closed(): void;
@@ -81,6 +83,7 @@ export class ClientSocket {
 
   /** The handler has room again. */
   resume(): void {
+    if (this.#handler.forwarded) this.#reader.sent();
     this.#full = false;
     this.#readOn();
   }
@@ -133,6 +136,7 @@ export class ClientSocket {
     this.#missed = 0;
     const { lines, violation } = this.#reader.push(chunk);
     if (lines.length > 0 && !this.#handler.lines(lines)) this.#full = true;
+    if (this.#handler.forwarded) this.#reader.sent();
     if (violation) this.close(violation.code, violation.reason);
     // Also when full: the bridge's socket may drain before libuv would read again.
     else if (chunk.length >= READ_BYTES) this.#yieldTurn();

@@ -110,6 +110,7 @@ export const STOPPING = "The gateway stops: reconnect with session, boot and aft
 const silent: ClientHandler = {
   accept: () => false,
   lines: () => true,
+  forwarded: true,
   drained: () => {},
   closed: () => {},
   tick: () => {},

@@ -21,6 +21,7 @@ beforeEach(async () => {
   const handler: ClientHandler = {
     accept: () => true,
     lines: (next) => lines.push(...next.map(String)) > 0,
+    forwarded: true,
     drained: () => {},
     closed: over.resolve,
     tick: () => {},
