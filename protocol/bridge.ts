@@ -62,6 +62,8 @@ export const HelloResult = z.object({
   echo: z.boolean(),
   /** SHA-256 of HEARTBEAT.md at the last turn's end; absent = unknown, counts as due. */
   heartbeatDigest: z.string().optional(),
+  /** What a person should know before the first turn, e.g. that there is no sandbox and every command asks. */
+  warning: z.string().max(1024).optional(),
 });
 export type HelloResult = z.infer<typeof HelloResult>;
 
@@ -107,6 +109,14 @@ export const BridgeStatus = z.object({
   memory: Gauge.optional(),
   disk: Gauge.optional(),
   pidIsolation: z.enum(["UserNamespace", "UniqueUid", "Degraded"]),
+  /** A process could not be started for the limit, or the bridge ended the agent for it, since this boot. */
+  pidLimitHit: z.boolean().optional(),
+  /** The last time that the bridge ended the agent's processes itself; `at` in ms since the epoch. */
+  killed: z
+    .object({ reason: z.enum(["PidLimit"]), message: z.string().max(512), at: z.number() })
+    .optional(),
+  /** As in bridge/hello's result. */
+  warning: z.string().max(1024).optional(),
   /** Set when a hello was refused for time. */
   clockSkewMs: z.number().optional(),
 });

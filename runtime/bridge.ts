@@ -15,18 +15,18 @@ import { limitCommand } from "./limit-command.ts";
 import { Listener } from "./listener.ts";
 import { type Loopback, startLoopback } from "./loopback.ts";
 import { withNpmPrefix } from "./npm-prefix.ts";
-import type { BridgeOptions, BridgeTuning } from "./options.ts";
-import { createPressure, type Pressure, type PressureSample } from "./pressure.ts";
+import { type BridgeOptions, pick } from "./options.ts";
+import { createPressure, type Pressure } from "./pressure.ts";
 import { startProbe } from "./probe.ts";
+import { ResourceWatch } from "./resource-watch.ts";
 import { causeOfDeath, type Facts, readiness, refuseTurns, statusOf } from "./status.ts";
-import { writeTermination } from "./termination.ts";
+import { leaveFailure, writeTermination } from "./termination.ts";
 import { chooseTurnDefaults } from "./turn-defaults.ts";
 import { heartbeatDigest, readContext, seedWorkspace } from "./workspace.ts";
 
 /** For a running turn after SIGTERM; a pod's grace period is 5 s longer. */
 const GRACE_MS = 25_000;
 const SWEEP_MS = 1000;
-const PRESSURE_MS = 15_000;
 
 export interface RunningBridge extends Running {
   /** Of the peers. */
@@ -43,8 +43,12 @@ export async function startBridge(
   options: BridgeOptions,
   signal: AbortSignal,
 ): Promise<RunningBridge> {
-  const bridge = new Bridge(options);
-  return bridge.start(signal);
+  try {
+    return await new Bridge(options).start(signal);
+  } catch (error) {
+    leaveFailure(options.terminationLog, error);
+    throw error;
+  }
 }
 
 class Bridge {
@@ -53,7 +57,9 @@ class Bridge {
   /** Stops the ports; they outlive the turn that ends after SIGTERM. */
   readonly #end = new AbortController();
   readonly #pressure: Pressure;
-  #sample: PressureSample = { pidLimitHits: 0 };
+  readonly #watch: ResourceWatch;
+  #failure: string | undefined;
+  #warning: string | undefined;
   #defaults: TurnDefaults;
   #install: InstallStatus = { state: "none" };
   #digest: string | undefined;
@@ -66,7 +72,9 @@ class Bridge {
     this.#options = options;
     const { home, runtime, podUid, workspace } = options;
     const { pids, memoryBytes, approvals } = runtime;
-    this.#pressure = createPressure({ home, pids, memoryBytes, podUid });
+    this.#pressure = options.pressure ?? createPressure({ home, pids, memoryBytes, podUid });
+    const { logger, tuning = {} } = options;
+    this.#watch = new ResourceWatch({ pressure: this.#pressure, podUid, logger, tuning });
     this.#defaults = { cwd: workspace, approvalPolicy: approvals, sandbox: "read-only" };
     this.#echo = runtime.command.includes("echo");
   }
@@ -107,7 +115,12 @@ class Bridge {
       },
       this.#end.signal,
     );
-    const closed = this.#run(core, listener, signal).then(() => probe.closed);
+    const closed = this.#run(core, listener, signal)
+      .then(() => probe.closed)
+      .catch((error: unknown) => {
+        leaveFailure(this.#options.terminationLog, error);
+        throw error;
+      });
     return { port: listener.port, probePort: probe.port, closed };
   }
 
@@ -121,10 +134,10 @@ class Bridge {
         logger,
         defaults: () => this.#defaults,
         prepare: () => this.#prepare(),
-        noNewTurns: () => refuseTurns(this.#draining, this.#sample),
+        noNewTurns: () => refuseTurns(this.#draining, this.#watch.sample),
         own: (method) => (method === "bridge/context" ? this.#context(workspace) : undefined),
         onTurnEnd: () => this.#readDigest(),
-        ...pick(this.#options.tuning, "askDeadlineMs", "ringBytes"),
+        ...pick(this.#options.tuning, "askDeadlineMs", "ringBytes", "livenessMs"),
       },
       this.#end.signal,
     );
@@ -133,10 +146,13 @@ class Bridge {
   /** From start to end; resolves when everything has stopped. */
   async #run(core: Core, listener: Listener, signal: AbortSignal): Promise<void> {
     const { logger } = this.#options;
-    const stopTimers = this.#startTimers(core);
+    const sweep = this.#sweep(core);
+    const blame = (cause: string) => core.supervisor.blame(cause);
+    const watched = this.#watch.run(blame, this.#end.signal);
     const booting = this.#bootUp(core, signal).catch((error: unknown) => {
       logger.error({ err: error }, "bridge could not start the app-server");
-      core.state.set("failed", errorMessage(error));
+      this.#failure = errorMessage(error);
+      core.state.set("failed", this.#failure);
     });
     if (!signal.aborted) {
       await new Promise<void>((resolve) => {
@@ -147,10 +163,11 @@ class Bridge {
     await this.#drain(core);
     await core.supervisor.stop();
     await booting;
-    stopTimers();
+    clearInterval(sweep);
     listener.stop();
     this.#end.abort();
     await listener.closed;
+    await watched;
     await this.#loopback?.closed;
     await core.close();
     writeTermination(this.#options.terminationLog, causeOfDeath(last, this.#facts(listener)));
@@ -187,30 +204,16 @@ class Bridge {
     }
   }
 
-  #startTimers(core: Core): () => void {
+  #sweep(core: Core): NodeJS.Timeout {
     const { runtime, logger } = this.#options;
     const afterMs = runtime.parkAfterSeconds * 1000;
     const warn = (error: unknown) => logger.warn({ err: error }, "app-server was not parked");
-    const sweep = setInterval(() => {
+    return setInterval(() => {
       const now = Date.now();
       core.mux.sweep(now);
       const mayPark = afterMs > 0 && core.state.state === "hot";
       if (mayPark) core.parkIfIdle(now, afterMs).catch(warn);
     }, SWEEP_MS);
-    const look = () => {
-      this.#pressure.sample().then(
-        (sample) => {
-          this.#sample = sample;
-        },
-        (error: unknown) => logger.warn({ err: error }, "resources could not be read"),
-      );
-    };
-    look();
-    const pressure = setInterval(look, PRESSURE_MS);
-    return () => {
-      clearInterval(sweep);
-      clearInterval(pressure);
-    };
   }
 
   async #prepare(): Promise<AppServerCommand> {
@@ -247,6 +250,7 @@ class Bridge {
       ...(codex === undefined ? {} : { codex }),
     });
     if (warning) logger.warn({ warning }, "sandbox does not work");
+    this.#warning = warning;
     return defaults;
   }
 
@@ -259,6 +263,7 @@ class Bridge {
       defaults: this.#defaults,
       echo: this.#echo,
       ...(this.#digest === undefined ? {} : { heartbeatDigest: this.#digest }),
+      ...(this.#warning === undefined ? {} : { warning: this.#warning }),
     };
   }
 
@@ -270,7 +275,10 @@ class Bridge {
     return {
       boot: this.#boot,
       install: this.#install,
-      sample: this.#sample,
+      sample: this.#watch.sample,
+      killed: this.#watch.killed,
+      failure: this.#failure,
+      warning: this.#warning,
       isolation: this.#pressure.isolation,
       peers: listener.peers,
       skewMs: this.#skewMs,
@@ -287,13 +295,4 @@ class Bridge {
       },
     );
   }
-}
-
-/** The named members that are set. */
-function pick<K extends keyof BridgeTuning>(
-  tuning: BridgeTuning = {},
-  ...keys: K[]
-): Pick<BridgeTuning, K> {
-  const set = keys.filter((key) => tuning[key] !== undefined);
-  return Object.fromEntries(set.map((key) => [key, tuning[key]])) as Pick<BridgeTuning, K>;
 }

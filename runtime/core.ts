@@ -42,6 +42,7 @@ export interface CoreOptions {
   onTurnEnd: () => void;
   askDeadlineMs?: number;
   ringBytes?: number;
+  livenessMs?: number;
 }
 
 /** Everything between the peers' lines and the app-server, put together. */
@@ -100,7 +101,7 @@ export class Core {
     this.asks = this.#makeAsks(options, write);
     const handshake = new Handshake({ protocol, caller: this.#caller, write, tell });
     this.supervisor = this.#makeSupervisor(options, handshake);
-    this.liveness = new Liveness(this.#caller, () => this.supervisor.kill());
+    this.liveness = new Liveness(this.#caller, () => this.supervisor.kill(), options.livenessMs);
     const { busy, supervisor, asks } = this;
     const shared = { busy, inputs, supervisor, asks, flight: this.#flight, threads: this.#threads };
     const requests = new Requests({

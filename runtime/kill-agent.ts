@@ -11,11 +11,14 @@ export interface KillOptions {
 
 const DEADLINE_MS = 10_000;
 const POLL_MS = 25;
+/** Looks for what was started meanwhile, before what was found is ended. */
+const MAX_ROUNDS = 50;
 
 /**
  * SIGKILL to everything of the session but this process and its ancestors. Where the uid is proved to be the session's
  * alone, one call that needs no fork and that no new process escapes; else this process's descendants and the readable
- * processes with the pod's mark, looked for again until none is left. Throws Timeout when some do not die in 10 s.
+ * processes with the pod's mark, all stopped before any is ended, looked for again until none is left. Throws Timeout
+ * when some do not die in 10 s.
  */
 export async function killAgent({ isolation, podUid }: KillOptions): Promise<void> {
   const deadline = Date.now() + DEADLINE_MS;
@@ -26,15 +29,31 @@ export async function killAgent({ isolation, podUid }: KillOptions): Promise<voi
       const message = "processes of the session do not end after SIGKILL";
       throw new ArgusError("Timeout", message, { pids: found.slice(0, 20) });
     }
-    if (isolation === "Degraded") for (const pid of found) kill(pid);
+    if (isolation === "Degraded") for (const pid of await halted(found, podUid)) kill(pid);
     else kill(-1);
     await delay(POLL_MS);
   }
 }
 
-function kill(pid: number): void {
+/** Stops what it finds until nothing new comes: a stopped process keeps its place under the limit and forks no more. */
+async function halted(first: number[], podUid: string): Promise<number[]> {
+  const stopped = new Set<number>();
+  let found = first;
+  for (let round = 0; round < MAX_ROUNDS; round += 1) {
+    const fresh = found.filter((pid) => !stopped.has(pid));
+    if (fresh.length === 0) break;
+    for (const pid of fresh) {
+      kill(pid, "SIGSTOP");
+      stopped.add(pid);
+    }
+    found = await sessionProcesses(podUid);
+  }
+  return [...stopped];
+}
+
+function kill(pid: number, signal: NodeJS.Signals = "SIGKILL"): void {
   try {
-    process.kill(pid, "SIGKILL");
+    process.kill(pid, signal);
   } catch (error) {
     if (!isErrno(error, "ESRCH", "EPERM")) throw error;
   }

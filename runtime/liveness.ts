@@ -11,12 +11,15 @@ const HUNG_AFTER = 6;
 export class Liveness {
   readonly #caller: Caller;
   readonly #onHung: () => void;
+  readonly #everyMs: number;
   #askedAt = 0;
   #unanswered = 0;
 
-  constructor(caller: Caller, onHung: () => void) {
+  /** `everyMs` bounds an answer's wait too where it is shorter than 5 s. */
+  constructor(caller: Caller, onHung: () => void, everyMs = EVERY_MS) {
     this.#caller = caller;
     this.#onHung = onHung;
+    this.#everyMs = everyMs;
   }
 
   /** A fresh process: nothing is known against it. */
@@ -27,7 +30,7 @@ export class Liveness {
 
   /** What the last question told; asks again when that is too long ago. */
   answers(now: number): boolean {
-    if (now - this.#askedAt >= EVERY_MS) {
+    if (now - this.#askedAt >= this.#everyMs) {
       this.#askedAt = now;
       this.#ask().catch(() => undefined);
     }
@@ -35,8 +38,9 @@ export class Liveness {
   }
 
   async #ask(): Promise<void> {
+    const timeoutMs = Math.min(TIMEOUT_MS, this.#everyMs);
     try {
-      await this.#caller.call("thread/loaded/list", { limit: 1 }, { timeoutMs: TIMEOUT_MS });
+      await this.#caller.call("thread/loaded/list", { limit: 1 }, { timeoutMs });
     } catch (error) {
       // Any answer is an answer, also that it knows no such method.
       if (isSilence(error)) return this.#silent();

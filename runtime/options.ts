@@ -1,5 +1,6 @@
 import type { Logger } from "#lib/logger.ts";
 import type { RuntimeSpec } from "#protocol/pod.ts";
+import type { Pressure } from "./pressure.ts";
 
 export interface BridgeOptions {
   session: string;
@@ -19,6 +20,8 @@ export interface BridgeOptions {
   /** Environment for the agent: the container's own without the ARGUS_* names that are not for it. */
   agentEnv: Record<string, string>;
   logger: Logger;
+  /** What tells how much the session uses; default: the kernel. */
+  pressure?: Pressure;
   /** Times and bounds that differ from the documented ones. */
   tuning?: BridgeTuning;
 }
@@ -34,4 +37,19 @@ export interface BridgeTuning {
   maxUnsentBytes?: number;
   /** Notifications kept for peers that come back; default 8 MiB. */
   ringBytes?: number;
+  /** The agent's processes are ended when they held their limit for this long; default 30 s. */
+  saturatedMs?: number;
+  /** Between two looks at the number of processes, where they are cheap; default 2 s. */
+  lookMs?: number;
+  /** Between two questions whether the app-server still answers; default 10 s. */
+  livenessMs?: number;
+}
+
+/** The named members that are set. */
+export function pick<K extends keyof BridgeTuning>(
+  tuning: BridgeTuning = {},
+  ...keys: K[]
+): Pick<BridgeTuning, K> {
+  const set = keys.filter((key) => tuning[key] !== undefined);
+  return Object.fromEntries(set.map((key) => [key, tuning[key]])) as Pick<BridgeTuning, K>;
 }

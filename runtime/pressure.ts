@@ -2,6 +2,7 @@ import { statfs } from "node:fs/promises";
 import { type Isolation, isolationFacts, ownsContainer, proveIsolation } from "./isolation.ts";
 import { Cgroup, type Gauge } from "./pressure/cgroup.ts";
 import { type Usage, usageOfSession, usageOfUid } from "./pressure/tasks.ts";
+import type { TaskCount } from "./saturation.ts";
 
 export type { Gauge } from "./pressure/cgroup.ts";
 
@@ -15,12 +16,9 @@ export interface PressureOptions {
   podUid: string;
 }
 
-export interface PressureSample {
-  pids?: Gauge;
+export interface PressureSample extends TaskCount {
   memory?: Gauge;
   disk?: Gauge;
-  /** Starts of processes that the cgroup refused so far. */
-  pidLimitHits: number;
 }
 
 export interface Pressure {
@@ -29,28 +27,56 @@ export interface Pressure {
   container: boolean;
   /** Looks now; what cannot be told is absent. Never throws. */
   sample(): Promise<PressureSample>;
+  /** The tasks alone, where a few reads tell them; undefined where only a walk through /proc does. Never throws. */
+  tasks(): Promise<TaskCount | undefined>;
 }
 
 /** Watches what the session uses. Create it at the process's start: it reads facts that change when the parent dies. */
 export function createPressure(options: PressureOptions): Pressure {
   const facts = isolationFacts();
   const isolation = proveIsolation(facts);
+  const container = ownsContainer(facts);
   const cgroup = new Cgroup();
+  const own = container ? Promise.resolve(true) : cgroup.isFor(options.podUid);
+  const tasks = async () => {
+    const counted = (await own) ? await groupTasks(cgroup, options.pids) : undefined;
+    // A process namespace of our own holds few processes: walking through them costs little.
+    return counted ?? (isolation === "Degraded" ? undefined : uidTasks(options.pids));
+  };
   return {
     isolation,
-    container: ownsContainer(facts),
+    container,
+    tasks,
     sample: async () => {
-      const usage = await usageOf(options, isolation);
-      const found = {
-        pids: tightest(await cgroup.pids(), usage && limited(usage.tasks, options.pids)),
-        memory:
-          (await cgroup.memory()) ?? (usage && limited(usage.residentBytes, options.memoryBytes)),
-        disk: await diskGauge(options.home),
+      const counted = await tasks();
+      const memory = await cgroup.memory();
+      const usage = counted && memory ? undefined : await usageOf(options, isolation);
+      // What a group that others share holds or refused says nothing about this session.
+      const walked = named("pids", usage && limited(usage.tasks, options.pids));
+      return {
+        ...(counted ?? { ...walked, pidLimitHits: 0 }),
+        ...named("memory", memory ?? (usage && limited(usage.residentBytes, options.memoryBytes))),
+        ...named("disk", await diskGauge(options.home)),
       };
-      const known = Object.entries(found).filter(([, gauge]) => gauge !== undefined);
-      return { ...Object.fromEntries(known), pidLimitHits: await cgroup.pidLimitHits() };
     },
   };
+}
+
+/** A group that is the session's alone counts what the process limit counts too; the lower of both limits is in force. */
+async function groupTasks(cgroup: Cgroup, pids: number): Promise<TaskCount | undefined> {
+  const used = await cgroup.tasks();
+  if (used === undefined) return undefined;
+  const pidLimitHits = await cgroup.pidLimitHits();
+  return { ...named("pids", tightest(await cgroup.pids(), limited(used, pids))), pidLimitHits };
+}
+
+async function uidTasks(pids: number): Promise<TaskCount | undefined> {
+  const usage = await usageOfUid();
+  return usage && { ...named("pids", limited(usage.tasks, pids)), pidLimitHits: 0 };
+}
+
+function named<K extends string>(name: K, gauge: Gauge | undefined): { [key in K]?: Gauge } {
+  return gauge ? ({ [name]: gauge } as { [key in K]?: Gauge }) : {};
 }
 
 /** RLIMIT_NPROC counts by uid; where it is not in force, the uid's other processes are none of ours. */

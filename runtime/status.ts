@@ -6,6 +6,8 @@ import type { Pressure, PressureSample } from "./pressure.ts";
 /** Share of the disk from which on no turn is started. */
 const DISK_FULL = 0.95;
 
+export type AgentKill = NonNullable<BridgeStatus["killed"]>;
+
 /** What the bridge knows besides the app-server. */
 export interface Facts {
   boot: string;
@@ -13,6 +15,11 @@ export interface Facts {
   sample: PressureSample;
   isolation: Pressure["isolation"];
   peers: number;
+  /** The last time that the agent was ended for its processes. */
+  killed: AgentKill | undefined;
+  warning: string | undefined;
+  /** Why the bridge itself could not do its work. */
+  failure: string | undefined;
   /** Our clock minus the gateway's, when a hello was refused for time. */
   skewMs: number | undefined;
 }
@@ -35,9 +42,16 @@ export function refuseTurns(draining: boolean, sample: PressureSample): NoNewTur
   return { reason: "diskFull", message };
 }
 
+/** Says that the agent is ended because its processes held their limit. `now`: ms since the epoch. */
+export function pidLimitKill({ pids }: PressureSample, now: number): AgentKill {
+  const count = pids ? ` (${pids.used} of ${pids.limit})` : "";
+  const message = `PidLimit: the session's processes held their limit${count} too long and were ended`;
+  return { reason: "PidLimit", message, at: now };
+}
+
 /** `/status`. */
 export function statusOf(core: Core, facts: Facts): BridgeStatus {
-  const { boot, install, isolation, peers, skewMs, sample } = facts;
+  const { boot, install, isolation, peers, skewMs, sample, killed, warning } = facts;
   const { state, reason } = core.state;
   const { pids, memory, disk } = sample;
   return {
@@ -55,6 +69,9 @@ export function statusOf(core: Core, facts: Facts): BridgeStatus {
     ...(memory ? { memory } : {}),
     ...(disk ? { disk } : {}),
     pidIsolation: isolation,
+    ...(hitPidLimit(facts) ? { pidLimitHit: true } : {}),
+    ...(killed ? { killed } : {}),
+    ...(warning === undefined ? {} : { warning }),
     ...(skewMs === undefined ? {} : { clockSkewMs: skewMs }),
   };
 }
@@ -71,16 +88,24 @@ export function readiness(core: Core): { ok: boolean; reason: string } {
 /** What a pod that ends in this state died of. */
 export function causeOfDeath(
   last: { state: BridgeState; reason: string | undefined },
-  { install, sample }: Pick<Facts, "install" | "sample">,
+  facts: Pick<Facts, "install" | "sample" | "killed" | "failure">,
 ): TerminationMessage {
-  const pidLimitHit = sample.pidLimitHits > 0;
+  const { install, sample, killed, failure } = facts;
+  const pidLimitHit = hitPidLimit(facts);
   const why = { message: (last.reason ?? "").slice(0, 2048), pidLimitHit };
   if (install.state === "failed") return { ...why, reason: "InstallFailed" };
+  const killedLast = killed !== undefined && last.reason === killed.message;
+  if (killedLast) return { ...why, reason: "PidLimit" };
   if (last.state !== "failed") {
     return { reason: "Stopped", message: "the bridge was asked to stop", pidLimitHit };
   }
-  if (pidLimitHit) return { ...why, reason: "PidLimit" };
-  return { ...why, reason: diskFull(sample) ? "DiskFull" : "AppServerFailed" };
+  if (sample.pidLimitHits > 0) return { ...why, reason: "PidLimit" };
+  if (diskFull(sample)) return { ...why, reason: "DiskFull" };
+  return { ...why, reason: failure === undefined ? "AppServerFailed" : "BridgeFailed" };
+}
+
+function hitPidLimit({ sample, killed }: Pick<Facts, "sample" | "killed">): boolean {
+  return sample.pidLimitHits > 0 || killed !== undefined;
 }
 
 function diskFull({ disk }: PressureSample): boolean {

@@ -1,4 +1,5 @@
 import { writeFileSync } from "node:fs";
+import { errorMessage } from "#lib/errors.ts";
 import type { TerminationMessage } from "#protocol/bridge.ts";
 
 /** A kubelet reads no more of the file. */
@@ -14,6 +15,11 @@ export function writeTermination(file: string, message: TerminationMessage): voi
   } catch {
     // Outside of a pod there may be no such file; the log tells the same.
   }
+}
+
+/** The bridge itself ends because of a defect or of what it needs and did not get. Never throws. */
+export function leaveFailure(file: string, error: unknown): void {
+  writeTermination(file, { reason: "BridgeFailed", message: errorMessage(error).slice(0, 2048) });
 }
 
 function fit(message: TerminationMessage): string {

@@ -1,5 +1,6 @@
 import { createLogger } from "#lib/logger.ts";
 import { startBridge } from "#runtime/bridge.ts";
+import { leaveFailure } from "#runtime/termination.ts";
 import { bridgeLogLevel, bridgeOptions } from "../config/bridge.ts";
 import type { Environment } from "../config.ts";
 import { runUntilSignalled } from "../lifetime.ts";
@@ -7,5 +8,7 @@ import { runUntilSignalled } from "../lifetime.ts";
 export function bridge(environment: Environment): Promise<number> {
   const logger = createLogger("bridge", bridgeLogLevel(environment));
   const options = bridgeOptions(environment, logger);
+  // The last thing that a process with a defect does.
+  process.on("uncaughtExceptionMonitor", (error) => leaveFailure(options.terminationLog, error));
   return runUntilSignalled((signal) => startBridge(options, signal));
 }

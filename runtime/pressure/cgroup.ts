@@ -37,6 +37,16 @@ export class Cgroup {
     return gauge(Math.max(0, used - (await inactiveFileBytes(folder))), limit);
   }
 
+  /** Processes and threads in the group, whether it has a limit or not; absent where they are not counted. */
+  async tasks(): Promise<number | undefined> {
+    return number(await this.#folder("pids"), "pids.current");
+  }
+
+  /** Whether the group's name says that it was made for `mark` alone: where no container hides it, others may share it. */
+  async isFor(mark: string): Promise<boolean> {
+    return mark !== "" && (await this.#folder("pids")).includes(mark);
+  }
+
   /** How often a start of a process was refused by the pids limit. */
   async pidLimitHits(): Promise<number> {
     const events = await text(await this.#folder("pids"), "pids.events");
