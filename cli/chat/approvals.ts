@@ -2,7 +2,7 @@ import { listAt, textAt } from "./fields.ts";
 import { changedFiles } from "./items.ts";
 import type { Approval } from "./shown.ts";
 
-/** Open questions at once; a further one is declined. */
+/** Open questions at once; a further one is left to others or to its deadline. */
 const MAX_OPEN = 32;
 const COMMAND = "item/commandExecution/requestApproval";
 const FILES = "item/fileChange/requestApproval";
