@@ -74,7 +74,9 @@ async function open(
 ): Promise<Parts> {
   const store = await openStore(options, readiness, signal);
   try {
-    return await openWith(store, options, { readiness, signal });
+    // Without its store nothing that is waited for below would ever come.
+    const failed = store.failed.then(() => new Promise<never>(() => {}));
+    return await Promise.race([openWith(store, options, { readiness, signal }), failed]);
   } catch (error) {
     await store.close();
     throw error;

@@ -30,10 +30,13 @@ export function startPublisher(options: PublisherOptions, signal: AbortSignal): 
   const first = Promise.withResolvers<void>();
   first.promise.catch(() => {});
   let wake: () => void = () => {};
+  /** Somebody asked since the last publishing began. */
+  let wanted = false;
   const closed = loop();
 
   async function loop(): Promise<void> {
     for (let failures = 0; !signal.aborted; ) {
+      wanted = false;
       const ok = await publish(options, signal);
       if (ok) first.resolve();
       failures = ok ? 0 : failures + 1;
@@ -47,8 +50,13 @@ export function startPublisher(options: PublisherOptions, signal: AbortSignal): 
   const asked = () =>
     new Promise<void>((resolve) => {
       wake = resolve;
+      if (wanted) resolve();
     });
-  return { first: first.promise, again: () => wake(), closed };
+  const again = () => {
+    wanted = true;
+    wake();
+  };
+  return { first: first.promise, again, closed };
 }
 
 async function publish(
