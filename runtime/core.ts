@@ -8,10 +8,11 @@ import { StateOfBridge } from "./bridge-state.ts";
 import { Broadcast } from "./broadcast.ts";
 import { Busy } from "./busy.ts";
 import { Caller } from "./caller.ts";
+import { Choices } from "./choices.ts";
 import { Flight } from "./flight.ts";
 import { Handshake } from "./handshake.ts";
 import { Inputs } from "./inputs.ts";
-import { Journal } from "./journal.ts";
+import { Journal, type Journaled } from "./journal.ts";
 import { Ledger } from "./ledger.ts";
 import { Liveness } from "./liveness.ts";
 import { Mux } from "./mux.ts";
@@ -65,27 +66,23 @@ export class Core {
     const { home, logger } = options;
     const ledger = new Ledger();
     const newThreads = new NewThreads();
-    const folder = join(home, ".argus");
+    const choices = new Choices();
+    const open = (name: string, state: Journaled) =>
+      Journal.open({ path: join(home, ".argus", name), state, logger });
     const kept = {
       ledger,
       newThreads,
-      inputsJournal: await Journal.open({
-        path: join(folder, "ledger.jsonl"),
-        state: ledger,
-        logger,
-      }),
-      threadsJournal: await Journal.open({
-        path: join(folder, "threads.jsonl"),
-        state: newThreads,
-        logger,
-      }),
+      choices,
+      inputsJournal: await open("ledger.jsonl", ledger),
+      threadsJournal: await open("threads.jsonl", newThreads),
+      choicesJournal: await open("policies.jsonl", choices),
     };
     return new Core(options, kept, signal);
   }
 
   private constructor(options: CoreOptions, kept: Kept, signal: AbortSignal) {
     const { boot, logger, protocol, defaults } = options;
-    this.#journals = [kept.inputsJournal, kept.threadsJournal];
+    this.#journals = [kept.inputsJournal, kept.threadsJournal, kept.choicesJournal];
     const broadcast = new Broadcast(boot, new Ring(options.ringBytes));
     this.broadcast = broadcast;
     this.state = new StateOfBridge((state, reason) =>
@@ -95,7 +92,8 @@ export class Core {
     const tell = (peer: Peer, line: Buffer) => broadcast.tell(peer, line);
     this.#flight = new Flight(write);
     this.#caller = new Caller(this.#flight);
-    const policy = new Policy(defaults);
+    const keep = (line: string) => kept.choicesJournal.append(line, true);
+    const policy = new Policy(defaults, kept.choices, keep);
     const inputs = new Inputs({ ledger: kept.ledger, journal: kept.inputsJournal, tell, logger });
     this.#threads = this.#makeThreads(kept, { policy, inputs, logger });
     this.asks = this.#makeAsks(options, write);
@@ -190,6 +188,8 @@ export class Core {
 interface Kept {
   ledger: Ledger;
   newThreads: NewThreads;
+  choices: Choices;
   inputsJournal: Journal;
   threadsJournal: Journal;
+  choicesJournal: Journal;
 }

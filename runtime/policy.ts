@@ -1,5 +1,6 @@
 import { type LineScan, names, type Range, scanMembers, splice, valueAt } from "#lib/scan.ts";
 import type { PeerRole, TurnDefaults } from "#protocol/bridge.ts";
+import { type Choice, Choices } from "./choices.ts";
 
 /** Requests that carry a policy, and the field in which each tells its sandbox. */
 const SANDBOX_FIELD: Record<string, "sandbox" | "sandboxPolicy"> = {
@@ -7,30 +8,27 @@ const SANDBOX_FIELD: Record<string, "sandbox" | "sandboxPolicy"> = {
   "thread/resume": "sandbox",
   "turn/start": "sandboxPolicy",
 };
-/** Threads whose own choice is remembered; the oldest leave first. */
-const MAX_CHOICES = 1000;
 const FIELDS = names("cwd", "approvalPolicy", "sandbox", "sandboxPolicy", "permissions");
 
-/** What a client named itself; absent = it left that to us. */
-export interface Choice {
-  cwd?: unknown;
-  approvalPolicy?: unknown;
-  /** Mode of a thread, or the policy of a turn. */
-  sandbox?: unknown;
-  sandboxPolicy?: unknown;
-  /** A profile; excludes the two above. */
-  permissions?: unknown;
-}
+/** Makes a changed choice lasting. */
+type Keep = (line: string) => Promise<void>;
 
 type Mode = TurnDefaults["sandbox"];
 
 /** The policy of turns whose sender names none: the session's, or what a client chose for the thread. */
 export class Policy {
   readonly #defaults: () => TurnDefaults;
-  readonly #choices = new Map<string, Choice>();
+  readonly #choices: Choices;
+  readonly #keep: Keep;
 
-  constructor(defaults: () => TurnDefaults) {
+  constructor(
+    defaults: () => TurnDefaults,
+    choices = new Choices(),
+    keep: Keep = () => Promise.resolve(),
+  ) {
     this.#defaults = defaults;
+    this.#choices = choices;
+    this.#keep = keep;
   }
 
   /** What the line names itself. */
@@ -44,8 +42,11 @@ export class Policy {
     return choice;
   }
 
-  /** A client's choice for a thread; it holds for later turns too, as it does in the app-server. */
-  remember(threadId: string, choice: Choice): void {
+  /**
+   * A client's choice for a thread; it holds for later turns too, as it does in the app-server, and at once. Resolves when
+   * it would survive a restart; rejects when that failed.
+   */
+  async remember(threadId: string, choice: Choice): Promise<void> {
     if (Object.keys(choice).length === 0) return;
     const {
       sandbox: _,
@@ -56,12 +57,13 @@ export class Policy {
     const namesSandbox =
       "sandbox" in choice || "sandboxPolicy" in choice || "permissions" in choice;
     const known = namesSandbox ? rest : this.#choices.get(threadId);
-    this.#choices.delete(threadId);
-    this.#choices.set(threadId, { ...known, ...choice });
-    for (const oldest of this.#choices.keys()) {
-      if (this.#choices.size <= MAX_CHOICES) return;
-      this.#choices.delete(oldest);
-    }
+    const line = this.#choices.put(threadId, { ...known, ...choice });
+    if (line) await this.#keep(line);
+  }
+
+  /** A fork goes on with what was chosen for the thread that it came from. Resolves and rejects as `remember`. */
+  inherit(from: string, threadId: string): Promise<void> {
+    return this.remember(threadId, this.#choices.get(from) ?? {});
   }
 
   /**

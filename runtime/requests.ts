@@ -4,8 +4,10 @@ import { RPC_ERROR, type RpcError } from "#protocol/envelope.ts";
 import type { Asks } from "./asks.ts";
 import { type Busy, STARTING_METHODS } from "./busy.ts";
 import { parseAnswer } from "./caller.ts";
+import type { Choice } from "./choices.ts";
 import type { Flight } from "./flight.ts";
 import type { Inputs } from "./inputs.ts";
+import { SPECIAL, UNLOADED_OK } from "./methods.ts";
 import type { Peer } from "./peer.ts";
 import type { Policy } from "./policy.ts";
 import {
@@ -29,27 +31,6 @@ import type { Threads } from "./threads.ts";
 export const HOLD_MS = 100_000;
 /** Started anew while we prepared the request: tried again this often. */
 const ATTEMPTS = 3;
-
-/** These find the thread in history by themselves. */
-const UNLOADED_OK = new Set([
-  "thread/resume",
-  "thread/read",
-  "thread/fork",
-  "thread/archive",
-  "thread/unarchive",
-  "thread/delete",
-  "thread/name/set",
-  "thread/turns/list",
-  "thread/items/list",
-]);
-/** Requests or answers that the bridge must look into. */
-const SPECIAL = new Set([
-  ...STARTING_METHODS,
-  "thread/start",
-  "thread/resume",
-  "thread/fork",
-  "turn/steer",
-]);
 
 export interface RequestsOptions {
   supervisor: Supervisor;
@@ -144,7 +125,7 @@ export class Requests {
     if (method === "thread/resume" && threadId !== undefined)
       return this.#threadResume(request, threadId);
     if (method === "thread/fork")
-      return this.#forward(request, { answered: (line) => this.#forked(line) });
+      return this.#forward(request, { answered: (line) => this.#forked(request, line) });
     if (method === "turn/steer") return this.#steer(request, threadId);
     if (method === "turn/start" && threadId !== undefined)
       return this.#turnStart(request, threadId);
@@ -163,8 +144,8 @@ export class Requests {
     const answered = (line: Buffer) => {
       const threadId = threadIdIn(line);
       if (threadId === undefined) return true;
-      if (request.peer.role === "client") policy.remember(threadId, named);
-      const recorded = threads.started(threadId, params).catch(() => undefined);
+      const chosen = this.#remember(request, threadId, named);
+      const recorded = Promise.allSettled([chosen, threads.started(threadId, params)]);
       void recorded.then(() => tell(request.peer, line));
       return false;
     };
@@ -178,9 +159,9 @@ export class Requests {
     const ready = threads.isLoaded(threadId) ? request : this.#filled(request, threadId);
     const answered = (line: Buffer) => {
       if (isError(line)) return true;
-      if (request.peer.role === "client") policy.remember(threadId, named);
+      const chosen = this.#remember(request, threadId, named);
       // A failed settlement is tried again by the next request that names the thread.
-      const settled = threads.resumed(threadId).catch(() => undefined);
+      const settled = Promise.allSettled([chosen, threads.resumed(threadId)]);
       void settled.then(() => {
         tell(request.peer, line);
         asks.resumed(request.peer, threadId);
@@ -190,10 +171,20 @@ export class Requests {
     this.#forward(ready, { answered });
   }
 
-  #forked(line: Buffer): boolean {
+  #forked(request: Request, line: Buffer): boolean {
+    const { policy, threads, tell } = this.#options;
     const threadId = threadIdIn(line);
-    if (threadId !== undefined) this.#options.threads.forked(threadId);
-    return true;
+    if (threadId === undefined) return true;
+    threads.forked(threadId);
+    const inherited = policy.inherit(threadOf(request) ?? "", threadId);
+    const chosen = this.#remember(request, threadId, policy.named(request.line, request.scan));
+    void Promise.allSettled([inherited, chosen]).then(() => tell(request.peer, line));
+    return false;
+  }
+
+  /** A lane's turns are the session's own: they choose nothing for a thread. */
+  async #remember({ peer }: Request, threadId: string, named: Choice): Promise<void> {
+    if (peer.role === "client") await this.#options.policy.remember(threadId, named);
   }
 
   #steer(request: Request, threadId: string | undefined): void {
@@ -213,9 +204,9 @@ export class Requests {
     this.#claim(request, threadId);
     const named = policy.named(request.line, request.scan);
     const filled = this.#filled(request, threadId);
-    if (request.peer.role === "client") policy.remember(threadId, named);
     try {
-      if (input !== undefined) await inputs.open(input, threadId);
+      const chosen = this.#remember(request, threadId, named);
+      await Promise.all([chosen, input !== undefined && inputs.open(input, threadId)]);
       this.#stillThere(request, threadId, life);
     } catch (error) {
       // Of an earlier life claim and entry are settled: they may be somebody else's by now.

@@ -95,3 +95,17 @@ test("unknown members survive untouched, whatever they are", () => {
     }),
   );
 });
+
+test("a fork goes on with the choice of its origin; a choice that cannot be kept is told", async () => {
+  const own = policy();
+  await own.remember("t", { approvalPolicy: "untrusted" });
+  await own.inherit("t", "fork");
+  const line = filled('{"params":{}}', { method: "turn/start", threadId: "fork" }, own);
+  expect(JSON.parse(line).params).toMatchObject({ approvalPolicy: "untrusted" });
+  const full = new Policy(
+    () => defaults,
+    undefined,
+    () => Promise.reject(new Error("disk full")),
+  );
+  await expect(full.remember("t", { cwd: "/x" })).rejects.toThrow("disk full");
+});

@@ -53,7 +53,7 @@ test("what stays saturated is ended again only after the whole time", () => {
 test("it never ends what had a calm look or a gap within the hold time, and always ends what had neither", () => {
   const look = fc.record({
     step: fc.integer({ min: 100, max: 25_000 }),
-    saturated: fc.boolean({}),
+    saturated: fc.boolean(),
   });
   fc.assert(
     fc.property(fc.array(look, { maxLength: 60 }), (looks) => {
