@@ -6,6 +6,7 @@ const SLASH = 47;
 const COLON = 58;
 const BACKSLASH = 92;
 const OPEN_BRACE = 123;
+const METHOD = Buffer.from("method");
 /** A short string is walked byte by byte; a longer one is worth native calls. */
 const WALK_BYTES = 64;
 const LOOP_BYTES = 512;
@@ -127,9 +128,15 @@ const isClosing = (byte: number | undefined) => byte === 125 || byte === 93;
 /** `"method"`, also when spelled with escapes. */
 function isMethodKey(buffer: Buffer, quote: number, end: number): boolean {
   const length = end - quote - 1;
-  if (length === 6)
-    return buffer[quote + 1] === 109 && buffer.toString("latin1", quote + 1, end) === "method";
+  if (length === 6) return sameBytes(buffer, quote + 1, METHOD);
   return length > 6 && hasEscape(buffer, quote, end) && text(buffer, quote, end) === "method";
+}
+
+function sameBytes(buffer: Buffer, from: number, wanted: Buffer): boolean {
+  for (let index = 0; index < wanted.length; index += 1) {
+    if (buffer[from + index] !== wanted[index]) return false;
+  }
+  return true;
 }
 
 function isReservedValue(buffer: Buffer, quote: number, end: number): boolean {
