@@ -77,8 +77,8 @@ export class Attachment implements ClientHandler, BridgeSink {
 
   /** The bridge is there: say so, then let everything flow. */
   join(bridge: GreetedBridge): void {
-    const { boot, seq, echo, defaults } = bridge.hello;
-    const facts = { boot, seq, echo, defaults };
+    const { boot, seq, echo, defaults, warning } = bridge.hello;
+    const facts = { boot, seq, echo, defaults, ...(warning === undefined ? {} : { warning }) };
     if (this.#announced) {
       const message = `Session ${this.sessionName} is ready.`;
       this.#sendStatus({ id: this.sessionName, state: "ready", message, ...facts });
@@ -183,7 +183,7 @@ export class Attachment implements ClientHandler, BridgeSink {
     if (this.#client?.idle) this.#framer.sent();
   }
 
-  #sendSession(facts: Pick<SessionParams, "boot" | "seq" | "echo" | "defaults">): void {
+  #sendSession(facts: Pick<SessionParams, "boot" | "seq" | "echo" | "defaults" | "warning">): void {
     this.#announced = true;
     const { attached, created } = this.#options;
     const params: SessionParams = {

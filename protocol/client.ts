@@ -14,6 +14,8 @@ export const SessionParams = z.object({
   seq: z.int().nullable(),
   echo: z.boolean().optional(),
   defaults: TurnDefaults.optional(),
+  /** What a person should know before the first turn. */
+  warning: z.string().optional(),
 });
 export type SessionParams = z.infer<typeof SessionParams>;
 
@@ -27,6 +29,8 @@ export const StatusParams = z.object({
   seq: z.int().nullable(),
   echo: z.boolean().optional(),
   defaults: TurnDefaults.optional(),
+  /** What a person should know before the first turn. */
+  warning: z.string().optional(),
 });
 export type StatusParams = z.infer<typeof StatusParams>;
 

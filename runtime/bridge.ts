@@ -250,7 +250,8 @@ class Bridge {
       ...(codex === undefined ? {} : { codex }),
     });
     if (warning) logger.warn({ warning }, "sandbox does not work");
-    this.#warning = warning;
+    // The echo runs no command.
+    this.#warning = this.#echo ? undefined : warning;
     return defaults;
   }
 

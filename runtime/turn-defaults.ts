@@ -26,6 +26,8 @@ const WARNING =
   "No working sandbox: bwrap is missing or may not make user namespaces here. Every command of the agent asks first, " +
   "and runs with this user's full rights once it is allowed. Install bubblewrap (apt-get install bubblewrap), or allow " +
   "unprivileged user namespaces.";
+const NEVER =
+  "This session's spec.approvals is never: a turn that nobody watches waits at its first command until someone answers.";
 
 /**
  * The policy of a turn that names none. In a container the container is the sandbox. Elsewhere Codex's own sandbox where
@@ -40,7 +42,8 @@ export async function chooseTurnDefaults(
   if (await sandboxWorks(options)) {
     return { cwd, approvalPolicy: approvals, sandbox: "workspace-write" };
   }
-  return { cwd, approvalPolicy: "untrusted", sandbox: "read-only", warning: WARNING };
+  const warning = approvals === "never" ? `${WARNING} ${NEVER}` : WARNING;
+  return { cwd, approvalPolicy: "untrusted", sandbox: "read-only", warning };
 }
 
 /** macOS brings a sandbox of its own. On Linux Codex takes the bwrap on PATH, be it broken, and its own one only if there is none. */

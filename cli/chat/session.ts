@@ -46,6 +46,11 @@ function reachable(chat: Chat, params: unknown): void {
     chat.echo = true;
     show(chat, "status", "this session runs the built-in echo: it repeats what you say, no model");
   }
+  const warning = textAt(params, "warning");
+  if (warning && warning !== chat.warning) {
+    chat.warning = warning;
+    show(chat, "status", `note: ${warning}`);
+  }
   if (!boot || chat.phase !== "waiting") return;
   if (chat.boot !== undefined && chat.boot !== boot) {
     show(chat, "status", "the session was started again; what ran then is looked up");

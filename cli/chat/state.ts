@@ -54,6 +54,8 @@ export interface Chat {
   /** argusSeq of the last notification of `boot`. */
   seq?: number;
   echo: boolean;
+  /** Shown last: a reconnect repeats it. */
+  warning?: string;
   threadId?: string;
   wantNewThread: boolean;
   /** A turn may have ended unseen (other boot, gap): its outcome is asked for. */

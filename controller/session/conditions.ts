@@ -50,7 +50,9 @@ function finding(
 function ready(observed: Observed, pod: Pod | undefined, problem: Problem | undefined): Finding {
   const cause = problem ?? obstacle(observed, pod);
   if (cause) return finding("Ready", false, cause.reason, cause.message);
-  return finding("Ready", true, "DependenciesReady", "a message sent now reaches the agent");
+  const warning = pod && observed.bridge?.warning;
+  const words = `a message sent now reaches the agent${warning ? `. ${warning}` : ""}`;
+  return finding("Ready", true, "DependenciesReady", words);
 }
 
 /** The first thing that stands between a message and the agent. */

@@ -216,6 +216,7 @@ test("a ready session is joined at once: boot and seq in the first frame, then l
     seq: 41,
     echo: true,
     defaults: { cwd: "/w", approvalPolicy: "never", sandbox: "workspace-write" },
+    warning: "no sandbox here",
   });
   expect(bridge.peers.at(-1)?.hello).toMatchObject({ role: "client", boot: "b1", after: 7 });
   const claims = bridge.claims.at(-1);
@@ -267,7 +268,11 @@ test("lines sent while the session starts wait for the bridge; status tells the 
     "argus/status ready",
     "early",
   ]);
-  expect(client.frames[2]?.params).toMatchObject({ boot: "b1", seq: 41, echo: true });
+  expect(client.frames[2]?.params).toMatchObject({
+    boot: "b1",
+    seq: 41,
+    warning: "no sandbox here",
+  });
   client.socket.close();
 });
 

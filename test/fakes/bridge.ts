@@ -79,6 +79,7 @@ export class FakeBridge {
       podToken: this.#options.podToken,
       defaults: { cwd: "/w", approvalPolicy: "never", sandbox: "workspace-write" },
       echo: true,
+      warning: "no sandbox here",
     };
     const peer = { socket, hello: params };
     this.peers.push(peer);

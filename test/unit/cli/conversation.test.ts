@@ -120,6 +120,15 @@ test("a thread that cannot be continued is made anew", () => {
   expect(driver.count("thread/start")).toBe(1);
 });
 
+test("a warning of the session is shown once, however often it is told", () => {
+  const driver = new Driver();
+  const params = { id: "main", boot: "b1", seq: 0, warning: "no sandbox here" };
+  driver.frame({ method: "argus/session", params });
+  driver.frame({ method: "argus/status", params: { ...params, state: "ready", message: "" } });
+  driver.frame({ method: "argus/session", params });
+  expect(driver.shown.filter((text) => text.includes("no sandbox here"))).toHaveLength(1);
+});
+
 test("tells why the session is not ready, once, and starts when it is", () => {
   const driver = new Driver();
   driver.session(null);

@@ -76,6 +76,14 @@ test("Ready names suspension, deletion, surplus pods and an unreadable state fir
   expect(said("Ready", broken, { pod: podOf(broken, ready) })).toBe("False StateUnreadable");
 });
 
+test("Ready carries the bridge's warning to where a person looks", () => {
+  const bridge = bridgeOf({ warning: "No working sandbox" });
+  const pod = podOf(session, ready);
+  const { conditions } = computeStatus(observedOf(session, { pod, bridge }), undefined, NOW);
+  expect(conditions?.[0]).toMatchObject({ status: "True", type: "Ready" });
+  expect(conditions?.[0]?.message).toMatch(/reaches the agent\. No working sandbox$/);
+});
+
 test("a problem of the plan is what Ready says", () => {
   const problem = { reason: "QuotaExceeded", message: "pod default/main: raise it" };
   const { conditions } = computeStatus(observedOf(session), problem, NOW);

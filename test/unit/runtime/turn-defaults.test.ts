@@ -72,3 +72,14 @@ describe.skipIf(process.platform !== "linux")("outside of a container", () => {
     expect(await choose({ path: none, codex: codexBinary() })).toEqual(sandboxed);
   });
 });
+
+test.skipIf(process.platform !== "linux")(
+  "without a sandbox the warning says that never does not hold, and only then",
+  async () => {
+    const options = { workspace: "/ws", isolated: false, path: "/nowhere" };
+    const never = await chooseTurnDefaults({ ...options, approvals: "never" });
+    const untrusted = await chooseTurnDefaults({ ...options, approvals: "untrusted" });
+    expect(never.warning).toContain("spec.approvals is never");
+    expect(untrusted.warning).not.toContain("never");
+  },
+);
