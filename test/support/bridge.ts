@@ -4,10 +4,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CompactSign, type CryptoKey, exportSPKI, generateKeyPair } from "jose";
 import { createLogger, silentLogger } from "#lib/logger.ts";
-import type { HelloResult, PeerRole } from "#protocol/bridge.ts";
+import {
+  BridgeStatus,
+  type HelloResult,
+  type PeerRole,
+  TerminationMessage,
+} from "#protocol/bridge.ts";
 import type { RuntimeSpec } from "#protocol/pod.ts";
 import { type RunningBridge, startBridge } from "#runtime/bridge.ts";
-import type { BridgeTuning } from "#runtime/options.ts";
+import type { BridgeOptions, BridgeTuning } from "#runtime/options.ts";
+import type { Pressure } from "#runtime/pressure.ts";
 import { BridgePeer } from "./bridge-peer.ts";
 
 export const FAKE_APP_SERVER = [
@@ -27,6 +33,7 @@ export interface TestBridgeOptions {
   env?: Record<string, string>;
   tuning?: BridgeTuning;
   gatewayUrl?: string;
+  pressure?: Pressure;
   /** Of an earlier bridge, to be started again on its volume. */
   volume?: Volume;
 }
@@ -100,6 +107,16 @@ export class TestBridge {
     return (JSON.parse(readFileSync(path, "utf8")) as { pid: number }).pid;
   }
 
+  /** The cause of death that it left. */
+  termination(): TerminationMessage {
+    const text = readFileSync(join(this.volume.folder, "termination-log"), "utf8");
+    return TerminationMessage.parse(JSON.parse(text));
+  }
+
+  async status(): Promise<BridgeStatus> {
+    return BridgeStatus.parse(JSON.parse((await this.get("/status")).body));
+  }
+
   async get(path: string): Promise<{ status: number; body: string }> {
     const response = await fetch(`http://127.0.0.1:${this.running.probePort}${path}`);
     return { status: response.status, body: await response.text() };
@@ -127,10 +144,9 @@ export async function makeVolume(): Promise<Volume> {
   return { folder, podUid: "pod-1", key: privateKey };
 }
 
-export async function startTestBridge(options: TestBridgeOptions = {}): Promise<TestBridge> {
-  const volume = options.volume ?? (await makeVolume());
+/** What a bridge over this volume is started with. */
+export function bridgeOptionsFor(volume: Volume, options: TestBridgeOptions = {}): BridgeOptions {
   const { folder, podUid } = volume;
-  const stop = new AbortController();
   const runtime: RuntimeSpec = {
     command: FAKE_APP_SERVER,
     protocol: "codex",
@@ -142,32 +158,36 @@ export async function startTestBridge(options: TestBridgeOptions = {}): Promise<
     memoryBytes: 0,
     ...options.runtime,
   };
-  const running = await startBridge(
-    {
-      session: "main",
-      podUid,
-      host: "127.0.0.1",
-      bridgePort: 0,
-      probePort: 0,
-      runtime,
-      gatewayUrl: options.gatewayUrl ?? "http://127.0.0.1:9",
-      home: join(folder, "home"),
-      workspace: join(folder, "home", "workspace"),
-      temporary: join(folder, "tmp"),
-      tokenFile: join(folder, "token"),
-      keysFolder: join(folder, "keys"),
-      terminationLog: join(folder, "termination-log"),
-      agentEnv: {
-        PATH: process.env.PATH ?? "",
-        ARGUS_POD_UID: podUid,
-        FAKE_HOME: join(folder, "fake"),
-        ...options.env,
-      },
-      tuning: { graceMs: 200, ...options.tuning },
-      logger: process.env.ARGUS_TEST_LOG ? createLogger("bridge") : silentLogger(),
+  return {
+    session: "main",
+    podUid,
+    host: "127.0.0.1",
+    bridgePort: 0,
+    probePort: 0,
+    runtime,
+    gatewayUrl: options.gatewayUrl ?? "http://127.0.0.1:9",
+    home: join(folder, "home"),
+    workspace: join(folder, "home", "workspace"),
+    temporary: join(folder, "tmp"),
+    tokenFile: join(folder, "token"),
+    keysFolder: join(folder, "keys"),
+    terminationLog: join(folder, "termination-log"),
+    agentEnv: {
+      PATH: process.env.PATH ?? "",
+      ARGUS_POD_UID: podUid,
+      FAKE_HOME: join(folder, "fake"),
+      ...options.env,
     },
-    stop.signal,
-  );
+    tuning: { graceMs: 200, ...options.tuning },
+    ...(options.pressure ? { pressure: options.pressure } : {}),
+    logger: process.env.ARGUS_TEST_LOG ? createLogger("bridge") : silentLogger(),
+  };
+}
+
+export async function startTestBridge(options: TestBridgeOptions = {}): Promise<TestBridge> {
+  const volume = options.volume ?? (await makeVolume());
+  const stop = new AbortController();
+  const running = await startBridge(bridgeOptionsFor(volume, options), stop.signal);
   return new TestBridge(volume, running, stop);
 }
 
