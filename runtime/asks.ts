@@ -1,4 +1,4 @@
-import { type LineScan, names, scanLine, scanMembers, stringAt } from "#lib/scan.ts";
+import { type LineScan, names, scanLine, scanMembers, stringAt, valueAt } from "#lib/scan.ts";
 import { RPC_ERROR } from "#protocol/envelope.ts";
 import { ServerRequestIds } from "./ids.ts";
 import type { Peer } from "./peer.ts";
@@ -13,6 +13,8 @@ export const MAX_ANSWERED_ASKS = 512;
 export const ASK_DEADLINE_MS = 30 * 60_000;
 
 const THREAD = names("threadId", "requestId");
+const ERROR = names("error");
+const CODE = names("code");
 /** What "no" looks like; not `cancel`, which would end the turn. Any other kind gets a JSON-RPC error. */
 const DECLINED: Record<string, unknown> = {
   "item/commandExecution/requestApproval": { decision: "decline" },
@@ -38,10 +40,17 @@ interface Ask {
   /** With our number. */
   line: Buffer;
   offered: Set<Peer>;
+  /** Peers that do not know this kind of question; the others may. */
+  withdrawn: Set<Peer>;
+  /** A peer had it and left without a word: it may come back. */
+  left: boolean;
   deadline: number;
 }
 
-/** The app-server's questions: each goes to its turn's owner, else to any peer; the first answer wins; none waits for ever. */
+/**
+ * The app-server's questions: each goes to its turn's owner, else to any peer; the first answer wins; none waits for ever.
+ * A peer that answers "method not found" has only withdrawn: the question goes on to the next one.
+ */
 export class Asks {
   readonly #options: AsksOptions;
   readonly #ids: ServerRequestIds;
@@ -70,6 +79,8 @@ export class Asks {
       threadId: stringAt(line, scanMembers(line, scan.params?.start ?? -1, THREAD)[0]) ?? "",
       line: rewritten,
       offered: new Set(),
+      withdrawn: new Set(),
+      left: false,
       deadline: now + (this.#options.deadlineMs ?? ASK_DEADLINE_MS),
     };
     if (this.#open.size >= MAX_OPEN_ASKS || this.#bytes + line.length > MAX_OPEN_ASK_BYTES) {
@@ -82,10 +93,11 @@ export class Asks {
   }
 
   /** A peer's answer. Anything but the first answer to an open question is dropped. */
-  answer(line: Buffer, scan: LineScan): void {
+  answer(peer: Peer, line: Buffer, scan: LineScan): void {
     const answered = scan.id && this.#ids.answer(line, scan.id);
     const ask = answered && this.#open.get(answered.id);
-    if (!ask) return;
+    if (!ask || ask.withdrawn.has(peer)) return;
+    if (isNotUnderstood(line, scan)) return this.#withdraw(ask, peer);
     this.#close(ask);
     this.#noteAnswered(answered.id);
     this.#options.write(answered.line);
@@ -109,14 +121,18 @@ export class Asks {
   /** The peer resumed the thread: it wants to see its open questions, as the app-server would repeat them. */
   resumed(peer: Peer, threadId: string): void {
     for (const ask of this.#open.values()) {
-      if (ask.threadId === threadId && !ask.offered.has(peer)) this.#offerTo(ask, peer);
+      const has = ask.offered.has(peer) || ask.withdrawn.has(peer);
+      if (ask.threadId === threadId && !has) this.#offerTo(ask, peer);
     }
   }
 
   /** Questions that only this peer had are asked again elsewhere. */
   leave(peer: Peer): void {
     for (const ask of this.#open.values()) {
-      if (ask.offered.delete(peer) && ask.offered.size === 0) this.#offer(ask);
+      ask.withdrawn.delete(peer);
+      if (!ask.offered.delete(peer)) continue;
+      ask.left = true;
+      if (ask.offered.size === 0) this.#offer(ask);
     }
   }
 
@@ -141,9 +157,20 @@ export class Asks {
     return lines;
   }
 
+  /** Nobody left who could know it: refused at once, unless somebody who had it may come back within its time. */
+  #withdraw(ask: Ask, peer: Peer): void {
+    ask.withdrawn.add(peer);
+    ask.offered.delete(peer);
+    if (ask.offered.size > 0) return;
+    this.#offer(ask);
+    if (ask.offered.size > 0 || ask.left) return;
+    this.#close(ask);
+    this.#settle(ask, refusal(ask, "no client of this session knows this kind of question"));
+  }
+
   /** To the turn's owner, else to a person, else to anybody; nobody there = it waits for the next peer. */
   #offer(ask: Ask): void {
-    const peers = [...this.#options.peers()].filter(({ gone }) => !gone);
+    const peers = [...this.#options.peers()].filter((p) => !p.gone && !ask.withdrawn.has(p));
     const owner = this.#options.ownerOf(ask.threadId);
     const peer = peers.includes(owner as Peer)
       ? owner
@@ -174,6 +201,13 @@ export class Asks {
     const oldest = this.#answered.shift();
     if (oldest !== undefined && !this.#open.has(oldest)) this.#ids.forget(oldest);
   }
+}
+
+/** A JSON-RPC error with the code of an unknown method. */
+function isNotUnderstood(line: Buffer, scan: LineScan): boolean {
+  const [error] = scanMembers(line, scan.open, ERROR);
+  const code = error && scanMembers(line, error.start, CODE)[0];
+  return valueAt(line, code) === RPC_ERROR.methodNotFound;
 }
 
 function refusal({ id, method }: Ask, why: string): Buffer {

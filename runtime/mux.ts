@@ -82,7 +82,7 @@ export class Mux {
       return this.#complain(peer, RPC_ERROR.invalidRequest, "The line has neither id nor method");
     }
     this.#activeAt = Date.now();
-    this.#parts.asks.answer(line, scan);
+    this.#parts.asks.answer(peer, line, scan);
   }
 
   /** Lines of the app-server, in order; what they bring leaves at once. */

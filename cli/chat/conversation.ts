@@ -123,8 +123,13 @@ function failed(chat: Chat, asked: Asked, error: unknown): void {
 
 function serverRequest(chat: Chat, method: string, message: Envelope): void {
   if (!Approvals.understands(method)) {
-    const error = { code: RPC_ERROR.methodNotFound, message: `argus chat cannot answer ${method}` };
-    return send(chat, { id: message.id, error });
+    const words = `argus chat cannot answer ${method}`;
+    show(chat, "status", `the agent asks something: ${words}; it is left to other clients`);
+    // To the bridge this is no answer: it asks the session's other clients, and declines only when none is left.
+    return send(chat, {
+      id: message.id,
+      error: { code: RPC_ERROR.methodNotFound, message: words },
+    });
   }
   if (chat.approvals.add(message.id, method, message.params))
     chat.effects.push({ type: "question" });

@@ -364,6 +364,7 @@ test("a server request that nobody knows gets an error, not silence", () => {
   const driver = new Driver().ready();
   driver.frame({ id: 5, method: "attestation/generate", params: {} });
   expect(driver.sent.at(-1)).toMatchObject({ id: 5, error: { code: -32601 } });
+  expect(driver.shown.at(-1)).toMatch(/^status: .*argus chat cannot answer/);
 });
 
 test("an interrupt ends the own turn; with none it means leaving", () => {
