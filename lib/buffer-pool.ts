@@ -42,7 +42,8 @@ export class LargeBuffers {
 
   /** At least `bytes` long. */
   take(bytes: number): Buffer {
-    const fits = ({ length }: Buffer) => length >= bytes && length <= bytes * MAX_WASTE;
+    const most = Math.max(bytes * MAX_WASTE, GRAIN_BYTES);
+    const fits = ({ length }: Buffer) => length >= bytes && length <= most;
     const index = this.#free.findIndex(fits);
     const [found] = index < 0 ? [] : this.#free.splice(index, 1);
     if (!found) return Buffer.allocUnsafeSlow(Math.ceil(bytes / GRAIN_BYTES) * GRAIN_BYTES);

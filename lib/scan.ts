@@ -63,6 +63,15 @@ export function splice(line: Buffer, { start, end }: Range, replacement: Buffer)
   return spliced;
 }
 
+/** Shorter lines are cheaper to copy than to write in pieces. */
+const WHOLE_BYTES = 2048;
+
+/** The same as pieces to be written in order: a long line is shared, not copied. */
+export function splicePieces(line: Buffer, at: Range, replacement: Buffer): Buffer[] {
+  if (line.length < WHOLE_BYTES) return [splice(line, at, replacement)];
+  return [line.subarray(0, at.start), replacement, line.subarray(at.end)];
+}
+
 /** The parsed value of a range; undefined when absent or not JSON. For small values only. */
 export function valueAt(line: Buffer, range: Range | undefined): unknown {
   if (!range) return undefined;

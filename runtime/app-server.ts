@@ -4,6 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { ArgusError, errorMessage, isErrno } from "#lib/errors.ts";
 import { LineSplitter, MAX_APP_SERVER_LINE_BYTES } from "#lib/lines.ts";
 import type { Logger } from "#lib/logger.ts";
+import { GatheredWrites } from "./gathered-writes.ts";
 import { StderrLog } from "./stderr-log.ts";
 
 /** Between closed stdin, SIGTERM and SIGKILL. Codex needs 40 ms after the first. */
@@ -12,8 +13,6 @@ export const STOP_STEP_MS = 3000;
 const DRAIN_MS = 1000;
 /** Unwritten bytes from which on peers are not read until the app-server has caught up. */
 export const MAX_UNWRITTEN_BYTES = 8 * 1024 * 1024;
-/** Lines of one turn of the event loop that are joined for one write. */
-const JOIN_BYTES = 64 * 1024;
 
 export interface AppServerOptions {
   command: string[];
@@ -36,11 +35,11 @@ export class AppServer {
   readonly exited: Promise<AppServerEnd>;
   readonly pid: number;
   readonly #child: ChildProcessWithoutNullStreams;
-  #batch: Buffer[] = [];
-  #batchBytes = 0;
+  readonly #out: GatheredWrites;
 
   private constructor(child: ChildProcessWithoutNullStreams, pid: number) {
     this.#child = child;
+    this.#out = new GatheredWrites(child.stdin);
     this.pid = pid;
     this.exited = endOf(child);
   }
@@ -72,12 +71,12 @@ export class AppServer {
 
   /** Peers should wait for {@link drained}. */
   get full(): boolean {
-    return this.#child.stdin.writableLength + this.#batchBytes > MAX_UNWRITTEN_BYTES;
+    return this.#child.stdin.writableLength + this.#out.bytes > MAX_UNWRITTEN_BYTES;
   }
 
   /** Resolves when there is room again or nobody to write to. */
   async drained(): Promise<void> {
-    this.#flush();
+    this.#out.flush();
     if (!this.full) return;
     const stop = new AbortController();
     const { signal } = stop;
@@ -85,17 +84,15 @@ export class AppServer {
     await Promise.race(ends).finally(() => stop.abort());
   }
 
-  /** Lines of one turn of the event loop leave in one write. */
-  write(line: Buffer): void {
-    if (this.#batch.length === 0) setImmediate(() => this.#flush());
-    this.#batch.push(line);
-    this.#batchBytes += line.length;
-    if (this.#batchBytes > JOIN_BYTES) this.#flush();
+  /** A line, whole or in pieces. Those of one turn of the event loop leave in one write. */
+  write(...pieces: Buffer[]): void {
+    if (this.#out.bytes === 0) setImmediate(() => this.#out.flush());
+    this.#out.add(pieces);
   }
 
   /** Closed stdin, SIGTERM, SIGKILL of its group, `STOP_STEP_MS` apart; resolves when it has ended. */
   async stop(): Promise<AppServerEnd> {
-    this.#flush();
+    this.#out.flush();
     this.#child.stdin.end();
     if (!(await this.#endsSoon())) this.kill("SIGTERM");
     if (!(await this.#endsSoon())) this.kill("SIGKILL");
@@ -111,18 +108,6 @@ export class AppServer {
     } catch (error) {
       if (!isErrno(error, "ESRCH", "EPERM")) throw error;
     }
-  }
-
-  #flush(): void {
-    const batch = this.#batch;
-    const bytes = this.#batchBytes;
-    if (batch.length === 0) return;
-    this.#batch = [];
-    this.#batchBytes = 0;
-    const stdin = this.#child.stdin;
-    if (stdin.destroyed || !stdin.writable) return;
-    const [first] = batch;
-    stdin.write(batch.length === 1 && first ? first : Buffer.concat(batch, bytes));
   }
 
   async #endsSoon(): Promise<boolean> {

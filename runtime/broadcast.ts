@@ -52,9 +52,9 @@ export class Broadcast {
   }
 
   /** To one peer, in order with the notifications so far. */
-  tell(peer: Peer, line: Buffer): void {
+  tell(peer: Peer, ...pieces: Buffer[]): void {
     this.flush();
-    peer.send(line);
+    for (const piece of pieces) peer.send(piece);
   }
 
   flush(): void {

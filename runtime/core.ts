@@ -88,9 +88,10 @@ export class Core {
     this.state = new StateOfBridge((state, reason) =>
       broadcast.notify(BRIDGE_NOTIFICATION.state, { state, reason }),
     );
-    const write = (line: Buffer) => this.supervisor.write(this.#threads.toAppServer(line));
-    const tell = (peer: Peer, line: Buffer) => broadcast.tell(peer, line);
-    this.#flight = new Flight(write);
+    const write = (...pieces: Buffer[]) =>
+      this.supervisor.write(...this.#threads.toAppServer(...pieces));
+    const tell = (peer: Peer, ...pieces: Buffer[]) => broadcast.tell(peer, ...pieces);
+    this.#flight = new Flight((pieces) => write(...pieces));
     this.#caller = new Caller(this.#flight);
     const keep = (line: string) => kept.choicesJournal.append(line, true);
     const policy = new Policy(defaults, kept.choices, keep);

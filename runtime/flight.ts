@@ -38,6 +38,8 @@ export interface Pending {
   timeoutMs?: number;
   /** The answer line with the asker's id. */
   answered(line: Buffer): void;
+  /** Instead of `answered`, for an answer whose content does not matter: a long one comes in pieces, uncopied. */
+  passOn?: (pieces: Buffer[]) => void;
   /** `forwarded` = the app-server may have acted on it. */
   failed(error: RpcError, forwarded: boolean): void;
 }
@@ -53,12 +55,13 @@ interface Open {
 export class Flight {
   readonly #ids = new RequestIds<Open>();
   readonly #open = new Set<Open>();
-  readonly #write: (line: Buffer) => void;
+  readonly #write: (pieces: readonly Buffer[]) => void;
   #queue: Pending[] = [];
   #queuedBytes = 0;
   #lasting = 0;
 
-  constructor(write: (line: Buffer) => void) {
+  /** `write` gets a line as pieces, in order. */
+  constructor(write: (pieces: readonly Buffer[]) => void) {
     this.#write = write;
   }
 
@@ -80,7 +83,9 @@ export class Flight {
     const returned = this.#ids.answer(line, at);
     if (!returned) return false;
     this.#close(returned.asker);
-    returned.asker.pending.answered(returned.line);
+    const { pending } = returned.asker;
+    if (pending.passOn) pending.passOn(returned.pieces);
+    else pending.answered(whole(returned.pieces));
     this.#pump();
     return true;
   }
@@ -131,13 +136,13 @@ export class Flight {
     const lasting = LASTING.has(pending.method);
     const deadline = lasting ? Number.POSITIVE_INFINITY : Date.now() + timeoutOf(pending);
     const open: Open = { id: 0, pending, deadline };
-    const { id, line } = this.#ids.forward(pending.line, pending.at, open);
+    const { id, pieces } = this.#ids.forward(pending.line, pending.at, open);
     open.id = id;
     // The request may be large and is not needed any more.
     pending.line = EMPTY;
     this.#open.add(open);
     if (lasting) this.#lasting += 1;
-    this.#write(line);
+    this.#write(pieces);
   }
 
   #close(open: Open): void {
@@ -164,6 +169,12 @@ export class Flight {
 }
 
 const EMPTY = Buffer.alloc(0);
+
+function whole(pieces: readonly Buffer[]): Buffer {
+  const [first] = pieces;
+  return pieces.length === 1 && first ? first : Buffer.concat(pieces);
+}
+
 const GONE: RpcError = { code: RPC_ERROR.server, message: "The connection was closed." };
 
 function timeoutOf({ method, timeoutMs }: Pending): number {

@@ -1,12 +1,12 @@
-import { type Range, splice } from "#lib/scan.ts";
+import { type Range, splice, splicePieces } from "#lib/scan.ts";
 
 /** Nothing but digits: the only form in which our own numbers come back. */
 const NUMBER = /^\d{1,16}$/;
 
-/** A line that is ready for the other side, and whom it belongs to. */
+/** A line that is ready for the other side, as pieces to be written in order, and whom it belongs to. */
 export interface Returned<Asker> {
   asker: Asker;
-  line: Buffer;
+  pieces: Buffer[];
 }
 
 /** Requests on their way to the app-server: each gets a fresh number, its answer gets the asker's own id back, byte for byte. */
@@ -19,12 +19,13 @@ export class RequestIds<Asker> {
     return this.#open.size;
   }
 
-  forward(line: Buffer, at: Range, asker: Asker): { id: number; line: Buffer } {
+  /** The line with its number, as pieces to be written in order. */
+  forward(line: Buffer, at: Range, asker: Asker): { id: number; pieces: Buffer[] } {
     const id = this.#next;
     this.#next += 1;
     // A copy: the line belongs to a chunk that must not live as long as the request.
     this.#open.set(id, { asker, id: Buffer.from(line.subarray(at.start, at.end)) });
-    return { id, line: splice(line, at, numberBytes(id)) };
+    return { id, pieces: splicePieces(line, at, numberBytes(id)) };
   }
 
   /** Undefined for an answer that nobody waits for; an id answers once. */
@@ -33,7 +34,7 @@ export class RequestIds<Asker> {
     const open = this.#open.get(id);
     if (!open) return undefined;
     this.#open.delete(id);
-    return { asker: open.asker, line: splice(line, at, open.id) };
+    return { asker: open.asker, pieces: splicePieces(line, at, open.id) };
   }
 
   /** A late answer to it is dropped. */

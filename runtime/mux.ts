@@ -138,7 +138,7 @@ export class Mux {
     const { supervisor, requests, threads } = this.#parts;
     this.#activeAt = Date.now();
     const write = () => {
-      if (!peer.gone) supervisor.write(threads.toAppServer(line));
+      if (!peer.gone) supervisor.write(...threads.toAppServer(line));
     };
     if (supervisor.hot) return write();
     // There is nobody to tell when the app-server does not come: a notification has no answer.

@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import { LineSplitter, MAX_PEER_LINE_BYTES } from "#lib/lines.ts";
 import type { PeerRole } from "#protocol/bridge.ts";
 import { RPC_ERROR } from "#protocol/envelope.ts";
+import { GatheredWrites } from "./gathered-writes.ts";
 import { errorLine } from "./rpc.ts";
 
 /** Bytes that a peer may leave unread before it is cut off; it can resume from the ring, which must fit in here. */
@@ -37,9 +38,9 @@ export class PeerConnection implements Peer {
   readonly #socket: Socket;
   readonly #options: PeerOptions;
   readonly #splitter: LineSplitter;
+  readonly #out: GatheredWrites;
   #lines: Buffer[] = [];
   #working = false;
-  #corked = false;
   #overflowed = false;
 
   constructor(socket: Socket, options: PeerOptions) {
@@ -47,6 +48,7 @@ export class PeerConnection implements Peer {
     this.epoch = options.epoch;
     this.#socket = socket;
     this.#options = options;
+    this.#out = new GatheredWrites(socket);
     const maxBytes = options.maxLineBytes ?? MAX_PEER_LINE_BYTES;
     this.#splitter = new LineSplitter({ maxBytes, onOverflow: "stop" });
   }
@@ -66,17 +68,14 @@ export class PeerConnection implements Peer {
     const socket = this.#socket;
     if (socket.destroyed || !socket.writable) return;
     // What is unsent before this write counts: one large line alone never cuts a peer off.
-    if (socket.writableLength > (this.#options.maxUnsentBytes ?? MAX_UNSENT_BYTES)) {
-      this.#options.onCutOff(socket.writableLength);
+    const unsent = socket.writableLength + this.#out.bytes;
+    if (unsent > (this.#options.maxUnsentBytes ?? MAX_UNSENT_BYTES)) {
+      this.#options.onCutOff(unsent);
       socket.destroy();
       return;
     }
-    if (!this.#corked) {
-      this.#corked = true;
-      socket.cork();
-      process.nextTick(() => this.#uncork());
-    }
-    socket.write(lines);
+    if (this.#out.bytes === 0) process.nextTick(() => this.#out.flush());
+    this.#out.add([lines]);
   }
 
   /** At once: what it sent and we did not read is dropped. */
@@ -87,12 +86,8 @@ export class PeerConnection implements Peer {
 
   /** After what was written has left. */
   end(): void {
+    this.#out.flush();
     this.#socket.end();
-  }
-
-  #uncork(): void {
-    this.#corked = false;
-    this.#socket.uncork();
   }
 
   #onChunk(chunk: Buffer): void {

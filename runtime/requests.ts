@@ -40,7 +40,7 @@ export interface RequestsOptions {
   policy: Policy;
   threads: Threads;
   asks: Asks;
-  tell: (peer: Peer, line: Buffer) => void;
+  tell: (peer: Peer, ...pieces: Buffer[]) => void;
   /** Why no turn may start now; undefined = it may. */
   noNewTurns: () => { reason: string; message: string } | undefined;
   /** Why there is no app-server, in words. */
@@ -275,6 +275,7 @@ export class Requests {
       answered: (answer) => {
         if (effects.answered?.(answer) ?? true) tell(peer, answer);
       },
+      ...(effects.answered ? {} : { passOn: (pieces: Buffer[]) => tell(peer, ...pieces) }),
       failed: (error, forwarded) => {
         effects.failed?.(error, forwarded);
         tell(peer, errorLine(id, error));

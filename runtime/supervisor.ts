@@ -75,8 +75,8 @@ export class Supervisor {
   }
 
   /** To the process that is there; lost when there is none. */
-  write(line: Buffer): void {
-    this.#process?.write(line);
+  write(...pieces: Buffer[]): void {
+    this.#process?.write(...pieces);
   }
 
   /** Runs until `stop`. Never throws: what fails is tried again. */

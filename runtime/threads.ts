@@ -111,11 +111,13 @@ export class Threads {
   }
 
   /** A line for the app-server, with its own names of threads. */
-  toAppServer(line: Buffer): Buffer {
-    return this.#aliases.reduce(
+  toAppServer(...pieces: Buffer[]): Buffer[] {
+    if (this.#aliases.length === 0) return pieces;
+    const renamed = this.#aliases.reduce<Buffer>(
       (text, { thread, current }) => replaceAll(text, thread, current),
-      line,
+      Buffer.concat(pieces),
     );
+    return [renamed];
   }
 
   /** A line for peers, with the names that they know. */

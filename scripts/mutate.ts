@@ -13,7 +13,11 @@ const root = join(import.meta.dirname, "..");
 const TEST = "test/unit/runtime/ids.test.ts";
 const FILES = ["runtime/ids.ts", "lib/scan.ts", TEST];
 /** What is mutated: a whole file, or one function of it. */
-const TARGETS = [{ path: "runtime/ids.ts" }, { path: "lib/scan.ts", name: "splice" }];
+const TARGETS = [
+  { path: "runtime/ids.ts" },
+  { path: "lib/scan.ts", name: "splice" },
+  { path: "lib/scan.ts", name: "splicePieces" },
+];
 const REMOVABLE = /^(Expression|Return|If|For|ForOf|While|Throw)Statement$|^VariableDeclaration$/;
 
 interface Node {

@@ -16,6 +16,13 @@ test("a large buffer is taken again where it fits", () => {
   expect(buffers.take(128 * 1024)).not.toBe(first);
 });
 
+test("also where little is needed", () => {
+  const buffers = new LargeBuffers(2 ** 20);
+  const first = buffers.take(5000);
+  buffers.give(first);
+  expect(buffers.take(100)).toBe(first);
+});
+
 test("no more than the bound is kept", () => {
   const buffers = new LargeBuffers(128 * 1024);
   const [one, two] = [buffers.take(128 * 1024), buffers.take(128 * 1024)];

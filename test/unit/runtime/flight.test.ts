@@ -31,7 +31,7 @@ function pending(method: string, from: Peer | undefined): Sent {
 
 function rig() {
   const written: string[] = [];
-  const flight = new Flight((line) => written.push(line.toString()));
+  const flight = new Flight((pieces) => written.push(Buffer.concat(pieces).toString()));
   const send = (method: string, from: Peer | undefined) => {
     const sent = pending(method, from);
     flight.send(sent);

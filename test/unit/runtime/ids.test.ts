@@ -20,18 +20,18 @@ test("a request gets a number of its own and its answer the asker's id, byte for
   ];
   const first = ids.forward(a, idOf(a), "A");
   const second = ids.forward(b, idOf(b), "B");
-  expect(first).toEqual({ id: 1, line: bytes('{"method":"m","id":1,"x":{"id":3}}\n') });
-  expect(second).toEqual({ id: 2, line: bytes('{"id": 2 }\n') });
+  expect(first).toEqual({ id: 1, pieces: [bytes('{"method":"m","id":1,"x":{"id":3}}\n')] });
+  expect(second).toEqual({ id: 2, pieces: [bytes('{"id": 2 }\n')] });
   expect(ids.size).toBe(2);
   const toB = bytes('{"result":{"id":9},"id":2}\n');
   expect(ids.answer(toB, idOf(toB))).toEqual({
     asker: "B",
-    line: bytes('{"result":{"id":9},"id":[1, null]}\n'),
+    pieces: [bytes('{"result":{"id":9},"id":[1, null]}\n')],
   });
   const toA = bytes('{"id":1,"error":null}');
   expect(ids.answer(toA, idOf(toA))).toEqual({
     asker: "A",
-    line: bytes('{"id":"\\u0061 b","error":null}'),
+    pieces: [bytes('{"id":"\\u0061 b","error":null}')],
   });
   expect(ids.size).toBe(0);
 });
@@ -42,7 +42,7 @@ test("the id outlives the chunk that it came in", () => {
   ids.forward(chunk, idOf(chunk), "A");
   chunk.fill(0x78);
   const answer = bytes('{"id":1}');
-  expect(ids.answer(answer, idOf(answer))?.line.toString()).toBe('{"id":"mine"}');
+  expect(ids.answer(answer, idOf(answer))?.pieces.toString()).toBe('{"id":"mine"}');
 });
 
 test("an answer counts once; unknown, forgotten and foreign ids are nobody's", () => {
@@ -61,6 +61,18 @@ test("an answer counts once; unknown, forgotten and foreign ids are nobody's", (
     expect(answered(id)).toBeUndefined();
   }
   expect(answered("3")).toBe("A");
+});
+
+test("a long line is shared, not copied, and reads the same", () => {
+  const ids = new RequestIds<string>();
+  const text = (id: string) => `{"p":"${"x".repeat(3000)}","id":${id},"q":"${"y".repeat(3000)}"}\n`;
+  const line = bytes(text('"own"'));
+  const { pieces } = ids.forward(line, idOf(line), "A");
+  expect(Buffer.concat(pieces).toString()).toBe(text("1"));
+  expect(pieces.some((piece) => piece.buffer === line.buffer)).toBe(true);
+  const answer = bytes(text("1"));
+  const returned = ids.answer(answer, idOf(answer))?.pieces ?? [];
+  expect(Buffer.concat(returned).toString()).toBe(text('"own"'));
 });
 
 test("a question gets a number and its answer the app-server's id back", () => {
@@ -146,7 +158,7 @@ test("any ids, answered in any order, return to their askers", () => {
           const answer = bytes(`{"id":${next?.upstream},"result":{"id":1}}`);
           const returned = ids.answer(answer, idOf(answer));
           expect(returned?.asker).toBe(next?.asker);
-          expect(returned?.line.toString()).toBe(`{"id":${next?.id},"result":{"id":1}}`);
+          expect(returned?.pieces.toString()).toBe(`{"id":${next?.id},"result":{"id":1}}`);
         }
         expect(ids.size).toBe(0);
       },
