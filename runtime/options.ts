@@ -41,6 +41,8 @@ export interface BridgeTuning {
   saturatedMs?: number;
   /** Between two looks at the number of processes, where they are cheap; default 2 s. */
   lookMs?: number;
+  /** Between two looks at everything that is used; default 15 s. */
+  sampleMs?: number;
   /** Between two questions whether the app-server still answers; default 10 s. */
   livenessMs?: number;
 }

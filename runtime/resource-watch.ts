@@ -15,7 +15,7 @@ export interface ResourceWatchOptions {
   pressure: Pressure;
   podUid: string;
   logger: Logger;
-  tuning: Pick<BridgeTuning, "saturatedMs" | "lookMs">;
+  tuning: Pick<BridgeTuning, "saturatedMs" | "lookMs" | "sampleMs">;
 }
 
 /** Called before the agent is ended, with the reason that its next start is told. */
@@ -56,9 +56,9 @@ export class ResourceWatch {
   }
 
   async #look(blame: Blame): Promise<void> {
-    const { pressure } = this.#options;
+    const { pressure, tuning } = this.#options;
     const now = performance.now();
-    if (now - this.#sampledAt >= SAMPLE_MS) {
+    if (now - this.#sampledAt >= (tuning.sampleMs ?? SAMPLE_MS)) {
       this.#sampledAt = now;
       this.#sample = await pressure.sample();
     } else {

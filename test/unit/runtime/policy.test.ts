@@ -56,9 +56,9 @@ test("a lane's fields are ours even if it names them, wherever they stand", () =
   });
 });
 
-test("a client's choice for a thread holds for its later turns and for the bridge's own resume", () => {
+test("a client's choice for a thread holds for its later turns and for the bridge's own resume", async () => {
   const own = policy();
-  own.remember("t", { sandbox: "read-only", approvalPolicy: "on-request" });
+  await own.remember("t", { sandbox: "read-only", approvalPolicy: "on-request" });
   const turn = { method: "turn/start", threadId: "t" };
   expect(JSON.parse(filled('{"params":{}}', turn, own)).params).toEqual({
     cwd: "/w",
@@ -70,12 +70,12 @@ test("a client's choice for a thread holds for its later turns and for the bridg
     approvalPolicy: "on-request",
     sandbox: "read-only",
   });
-  own.remember("t", { sandboxPolicy: { type: "dangerFullAccess" } });
+  await own.remember("t", { sandboxPolicy: { type: "dangerFullAccess" } });
   expect(own.resume("t")).toMatchObject({
     sandbox: "danger-full-access",
     approvalPolicy: "on-request",
   });
-  own.remember("t", { permissions: "p" });
+  await own.remember("t", { permissions: "p" });
   expect(JSON.parse(filled('{"params":{}}', turn, own)).params).not.toHaveProperty("sandboxPolicy");
   expect(own.resume("t")).toMatchObject({ permissions: "p" });
   expect(own.resume("t")).not.toHaveProperty("sandbox");
