@@ -25,10 +25,8 @@ const hasPerl = spawnSync("perl", ["-e", "1"]).status === 0;
 /** Once the file is there: every process forks ten times a second, half of them into sessions of their own. */
 const BOMB = `use POSIX; my $go = shift; select(undef, undef, undef, 0.05) until -e $go; unlink $go;
   while (1) { my $pid = fork; setsid if defined $pid && $pid == 0 && rand() < 0.5; select(undef, undef, undef, 0.1) }`;
-const command = [
-  ...["/bin/sh", "-c", 'perl -e "$BOMB" "$FAKE_HOME/go" & exec "$@"', "sh"],
-  ...FAKE_APP_SERVER,
-];
+const WITH_BOMB = 'perl -e "$BOMB" "$FAKE_HOME/go" & exec "$@"';
+const command = ["/bin/sh", "-c", WITH_BOMB, "sh", ...FAKE_APP_SERVER];
 const tuning = { saturatedMs: 3000, lookMs: 500, sampleMs: 500 };
 
 /** As a container's entry: a user id that nothing else has, under a limit that the kernel holds. */

@@ -20,7 +20,7 @@ export async function startBridgeProcess(
   const volume = options.volume ?? (await makeVolume());
   const script = join(import.meta.dirname, "run-bridge.ts");
   const told = JSON.stringify({ volume: { ...volume, key: undefined }, options });
-  const [program = "", ...words] = [...wrap, process.execPath, script, told, "bridge"];
+  const [program, ...words] = [...wrap, process.execPath, script, told, "bridge"];
   const child = spawn(program, words, { stdio: ["pipe", "pipe", "inherit"] });
   const exited = once(child, "exit");
   const lines = createInterface({ input: child.stdout });
