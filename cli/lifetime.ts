@@ -11,7 +11,9 @@ export async function runCommand(work: () => Promise<number | undefined>): Promi
   }
 }
 
-/** A signal that SIGINT and SIGTERM abort; the second of them exits 1 at once. */
+/**
+ * A signal that SIGINT, SIGTERM and SIGHUP (the terminal was closed) abort; the second of them exits 1 at once.
+ */
 export function untilSignalled(onFirst: (name: string) => void = () => undefined): AbortSignal {
   const controller = new AbortController();
   const stop = (name: string) => {
@@ -21,6 +23,7 @@ export function untilSignalled(onFirst: (name: string) => void = () => undefined
   };
   process.on("SIGINT", stop);
   process.on("SIGTERM", stop);
+  process.on("SIGHUP", stop);
   return controller.signal;
 }
 

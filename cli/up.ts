@@ -18,6 +18,8 @@ export interface UpCommand {
 /** `argus up`: runs until it is stopped. */
 export async function up(command: UpCommand): Promise<number> {
   const { environment } = command;
+  // A terminal that was closed takes no words; the stop goes on.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
   const say = (line: string) => void process.stdout.write(`${line}\n`);
   const signal = untilSignalled((name) => say(`\n${name}: stopping (again = at once)`));
   await runInstallation(

@@ -108,6 +108,15 @@ test("Ctrl-C leaves no process, and the next start finds sessions and threads", 
   expect(stderr).toContain("thread continued");
 });
 
+test("a terminal that is closed leaves no process either", async () => {
+  const [supervisor] = up.find("argus.ts up");
+  if (!supervisor) throw new Error("no supervisor");
+  process.kill(supervisor.pid, "SIGHUP");
+  expect(await up.ended()).toBe(0);
+  await eventually("nothing is left", () => up.processes().length === 0, 5_000);
+  up = await ArgusUp.start({ data: up.data });
+});
+
 test("after kill -9 of everything the next start works and continues the thread", async () => {
   up.killAll();
   await up.stop();

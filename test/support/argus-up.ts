@@ -130,6 +130,11 @@ export class ArgusUp {
     killAll(this.processes());
   }
 
+  /** The exit code, once it has ended by whatever means. */
+  ended(): Promise<number | null> {
+    return this.#exit;
+  }
+
   /** Ctrl-C; answers the exit code. */
   async stop(): Promise<number | null> {
     if (this.#child.exitCode === null) this.#child.kill("SIGINT");
