@@ -5,7 +5,7 @@ import { KubeError } from "#cluster/kube-error.ts";
 import { argusCrons, argusSessions } from "#cluster/resources.ts";
 import type { KubeClient, KubeObject, Resource } from "#cluster/types.ts";
 import { API_VERSION } from "#crds/kinds.ts";
-import { ArgusError, errorMessage } from "#lib/errors.ts";
+import { ArgusError, errorMessage, isErrno } from "#lib/errors.ts";
 import { withCluster } from "../cluster-access.ts";
 import type { Environment } from "../config.ts";
 import { EXIT } from "../exit.ts";
@@ -83,8 +83,16 @@ async function applyOne(kube: KubeClient, document: Document, force: boolean): P
   process.stdout.write(`${name} applied\n`);
 }
 
+const UNDECLARED = /(\.[^\s,]+): field not declared in schema/g;
+
 /** The API server's own words, one line for each field that it objects to. */
-function explained(name: string, error: KubeError): ArgusError {
+export function explained(name: string, error: KubeError): ArgusError {
+  // An API server calls a misspelt field an error of its own (500).
+  const unknown = [...error.message.matchAll(UNDECLARED)].map(([, field]) => field?.slice(1));
+  if (unknown.length > 0) {
+    const lines = unknown.map((field) => `\n  ${field}: there is no such field`);
+    return new ArgusError("InvalidInput", `${name}: refused${lines.join("")}`);
+  }
   const fields = error.causes.map(({ field, message }) => `\n  ${field ?? "?"}: ${message ?? ""}`);
   const hint = error.code === "Conflict" ? "\n  --force takes the fields over" : "";
   const words = fields.length > 0 ? `refused${fields.join("")}` : error.message;
@@ -95,6 +103,10 @@ function readInput(file: string): string {
   try {
     return readFileSync(file === "-" ? 0 : file, "utf8");
   } catch (error) {
+    if (isErrno(error, "ENOENT")) throw new ArgusError("InvalidInput", `there is no file ${file}`);
+    if (isErrno(error, "EISDIR")) {
+      throw new ArgusError("InvalidInput", `${file} is a folder: give one YAML file`);
+    }
     throw new ArgusError("InvalidInput", `${file} cannot be read: ${errorMessage(error)}`);
   }
 }

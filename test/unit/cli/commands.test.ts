@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { parseAllDocuments } from "yaml";
 import { findGateway } from "#cli/client.ts";
-import { readManifests } from "#cli/commands/apply.ts";
+import { explained, readManifests } from "#cli/commands/apply.ts";
 import { crdYaml } from "#cli/commands/crds.ts";
 import { listSessions } from "#cli/commands/gateway-calls.ts";
 import { dataFolder } from "#cli/data-folder.ts";
@@ -15,6 +15,7 @@ import { dataCheck, modelCheck, portCheck } from "#cli/doctor/machine.ts";
 import { bwrapCheck, nodeCheck, toolCheck } from "#cli/doctor/programs.ts";
 import { EXIT, exitCodeOf, explain } from "#cli/exit.ts";
 import { age, table } from "#cli/table.ts";
+import { KubeError } from "#cluster/kube-error.ts";
 import { ArgusError } from "#lib/errors.ts";
 
 const HEAD = "apiVersion: argus.dev/v1alpha1\nkind: ArgusSession\n";
@@ -36,6 +37,20 @@ test.each([
   [`${HEAD}metadata: { name: a }\n---\n3`, /document 2/],
 ])("manifests: %j is refused with its place", (text, message) => {
   expect(() => readManifests(text, "default")).toThrow(message);
+});
+
+test("a misspelt field is the person's to mend, although the API server answers it with 500", () => {
+  const message =
+    "failed to create typed patch object (default/a; argus.dev/v1alpha1, Kind=ArgusSession): .spec.runtim: field not declared in schema, .spec.idle.park: field not declared in schema";
+  const call = "patch argussessions default/a";
+  const error = explained(
+    "argussession/a",
+    new KubeError({ call, status: 500, answer: { message } }),
+  );
+  expect(exitCodeOf(error)).toBe(EXIT.badInput);
+  expect(error.message).toBe(
+    "argussession/a: refused\n  spec.runtim: there is no such field\n  spec.idle.park: there is no such field",
+  );
 });
 
 test("crds prints both definitions without YAML anchors", () => {
