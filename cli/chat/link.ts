@@ -134,19 +134,23 @@ function parseFrame(text: string): Envelope | undefined {
 
 function throwIfFinal(
   end: End,
-  { url, giveUpMs = Number.POSITIVE_INFINITY }: LinkOptions,
+  { url, query, giveUpMs = Number.POSITIVE_INFINITY }: LinkOptions,
   { everServed, silentMs }: { everServed: boolean; silentMs: number },
 ): void {
-  const refusal = refusalOf(end, url);
+  const refusal = refusalOf(end, url, query().session);
   if (refusal) throw refusal;
   if (!everServed || silentMs > giveUpMs) throw unreachable(url, end);
 }
 
 /** The gateway's final words, where it said no. */
-function refusalOf({ code, reason, error }: End, url: string): ArgusError | undefined {
+function refusalOf(
+  { code, reason, error }: End,
+  url: string,
+  session = "main",
+): ArgusError | undefined {
   if (code === CLOSE.policy && reason.startsWith("Unknown session")) {
-    const hint = "`argus sessions` lists them; --new makes one";
-    return new ArgusError("NotFound", `${reason}. ${hint}`);
+    const hint = `\`argus sessions\` lists them, \`argus sessions create ${session}\` makes it`;
+    return new ArgusError("NotFound", `no session ${session}: ${hint}`);
   }
   if (code === CLOSE.policy || / 40[13]$/.test(error?.message ?? "")) {
     const why = reason || "not let in";

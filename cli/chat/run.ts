@@ -37,6 +37,9 @@ const RETRY_MS = 1_000;
 /** A script does not wait for ever for a gateway that is away. */
 const GIVE_UP_MS = 120_000;
 
+/** Nor for a session that does not become ready; an image and an install script may take minutes. */
+const READY_MS = 300_000;
+
 const EXIT_OF: Record<TurnEnd, number> = {
   completed: EXIT.ok,
   failed: EXIT.failed,
@@ -60,6 +63,8 @@ class Talk {
   #inputEnded = false;
   #interrupted = false;
   #lost = false;
+  /** Runs out while the session is not ready; undefined while it is, and with a person. */
+  #patience: AbortController | undefined;
 
   constructor(options: ChatRun) {
     this.#options = options;
@@ -95,6 +100,7 @@ class Talk {
       this.#end.signal,
     );
     if (message !== undefined) this.#take({ type: "say", text: message });
+    this.#watchReady();
     try {
       await this.#link.closed;
     } finally {
@@ -112,7 +118,31 @@ class Talk {
 
   #take(event: ChatEvent): void {
     for (const effect of step(this.#chat, event)) this.#apply(effect);
+    this.#watchReady();
     if (this.#inputEnded && this.#chat.outbox.settled) this.#leave(this.#exitCode);
+  }
+
+  #watchReady(): void {
+    const { interactive, clock } = this.#options;
+    if (interactive) return;
+    if (this.#chat.phase === "ready") {
+      this.#patience?.abort();
+      this.#patience = undefined;
+    } else if (!this.#patience) {
+      this.#patience = new AbortController();
+      const signal = AbortSignal.any([this.#patience.signal, this.#end.signal]);
+      clock.sleep(READY_MS, signal).then(
+        () => this.#giveUp(),
+        () => undefined,
+      );
+    }
+  }
+
+  #giveUp(): void {
+    const why = this.#chat.lastStatus || "it says nothing";
+    const text = `the session was not ready within ${READY_MS / 60_000} minutes (${why})`;
+    this.#show("error", text);
+    this.#leave(EXIT.unavailable);
   }
 
   #apply(effect: Effect): void {
@@ -212,7 +242,9 @@ class Talk {
 
   #inputEnd(): void {
     this.#inputEnded = true;
-    if (this.#options.interactive || this.#chat.outbox.settled) this.#leave(this.#exitCode);
+    // A person who says goodbye is not told how a turn of long ago ended.
+    if (this.#options.interactive) this.#leave(EXIT.ok);
+    else if (this.#chat.outbox.settled) this.#leave(this.#exitCode);
   }
 
   #leave(exitCode: number): void {

@@ -14,7 +14,12 @@ export async function listSessions(gateway: ClientFile): Promise<SessionRow[]> {
 }
 
 export async function deleteByGateway(gateway: ClientFile, name: string): Promise<void> {
-  await call(gateway, "DELETE", `/sessions/${encodeURIComponent(name)}`);
+  try {
+    await call(gateway, "DELETE", `/sessions/${encodeURIComponent(name)}`);
+  } catch (error) {
+    if (!(error instanceof ArgusError && error.code === "NotFound")) throw error;
+    throw new ArgusError("NotFound", `no session ${name}: \`argus sessions\` lists them`);
+  }
 }
 
 async function call({ url, token }: ClientFile, method: string, path: string): Promise<Response> {

@@ -5,6 +5,8 @@ import { afterEach, expect, test } from "vitest";
 import { type WebSocket, WebSocketServer } from "ws";
 import { type ChatRun, runChat } from "#cli/chat/run.ts";
 import { systemClock } from "#lib/clock.ts";
+import { eventually } from "../../support/eventually.ts";
+import { ManualClock } from "../../support/manual-clock.ts";
 
 interface Frame {
   id?: number;
@@ -28,6 +30,8 @@ class FakeGateway {
   ask = false;
   slow = false;
   refuse: { code: number; reason: string } | undefined;
+  /** The session is there, but what it waits for never comes. */
+  stuck = "";
   /** Resolves when a slow turn runs, as its client knows. */
   readonly turnStarted = Promise.withResolvers<void>();
 
@@ -53,6 +57,11 @@ class FakeGateway {
 
   #greet(socket: WebSocket): void {
     const params = { id: "main", mode: "kubernetes", attached: true, created: false, echo: true };
+    if (this.stuck) {
+      const waits = { state: "waiting", message: this.stuck };
+      socket.send(JSON.stringify({ method: "argus/session", params }));
+      return socket.send(JSON.stringify({ method: "argus/status", params: waits }));
+    }
     socket.send(
       JSON.stringify({
         method: "argus/session",
@@ -235,6 +244,29 @@ test("Ctrl-C interrupts the turn first", async () => {
   expect(gateway.interrupts).toEqual(["interrupt"]);
 });
 
+test("a script does not wait for ever for a session that cannot become ready", async () => {
+  gateway.stuck = "the app-server nosuch is not on the PATH";
+  const clock = new ManualClock();
+  const { code, notes } = await talk({ message: "hello", clock });
+  await eventually("it says what it waits for", () => notes().includes("not on the PATH"));
+  await clock.advance(300_000);
+  expect(await code).toBe(69);
+  expect(notes()).toContain(
+    "not ready within 5 minutes (the app-server nosuch is not on the PATH)",
+  );
+});
+
+test("a person who says goodbye after an interrupted turn leaves with 0", async () => {
+  gateway.slow = true;
+  const { code, input, interrupt, out } = await talk({ interactive: true });
+  input.write("long\n");
+  await gateway.turnStarted.promise;
+  interrupt();
+  await eventually("the turn is interrupted", () => out().includes("· interrupted"));
+  input.end();
+  expect(await code).toBe(0);
+});
+
 test("a refused token ends at once with what to do", async () => {
   gateway.refuse = { code: 1008, reason: "Unauthorized" };
   const { code } = await talk({ message: "hello" });
@@ -244,7 +276,7 @@ test("a refused token ends at once with what to do", async () => {
 test("an unknown session ends at once and names the list", async () => {
   gateway.refuse = { code: 1008, reason: "Unknown session" };
   const { code } = await talk({ message: "hello", session: "nope" });
-  await expect(code).rejects.toThrow(/argus sessions/);
+  await expect(code).rejects.toThrow(/^no session nope: .*argus sessions/);
   expect(gateway.queries[0]?.get("session")).toBe("nope");
 });
 
