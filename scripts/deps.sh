@@ -8,6 +8,7 @@ say() { printf 'argus: %s\n' "$*" >&2; }
 lock_install() {
   waited=0
   until mkdir "$root/.installing" 2>/dev/null; do
+    [ -w "$root" ] || { say "the packages cannot be installed: $root is not yours to write; clone Argus into a folder of your own"; exit 77; }
     holder=$(cat "$root/.installing/pid" 2>/dev/null || true)
     if [ -n "$holder" ] && ! kill -0 "$holder" 2>/dev/null; then
       rm -rf "$root/.installing"
@@ -62,9 +63,14 @@ install() {
   omit=''
   [ "$1" = all ] || omit='--omit=dev'
   say "installing the packages of package-lock.json (once, about a minute): npm ci $omit"
+  # Its many words on a failure go to a file; the reason among them is said in one line. A registry that is away is
+  # said after some 10 seconds instead of npm's 70.
+  words="$root/.installing/npm.log"
   # shellcheck disable=SC2086
-  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error $omit >&2 || {
-    say "npm ci failed; the lines above say why. Nothing was started."
+  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error --fetch-retries=3 --fetch-retry-mintimeout=1000 \
+    --fetch-retry-maxtimeout=5000 $omit 2>"$words" >&2 || {
+    reason=$(sed -n 's/^npm \(error\|ERR!\) //p' "$words" | grep -v -E '^(code|errno|syscall|path|dest|A complete log) ' | head -n 1)
+    say "npm ci failed: ${reason:-no reason given}. Nothing was started; see that the registry ($(npm config get registry 2>/dev/null)) can be reached and the folder be written, then run this again"
     exit 69
   }
   printf '%s\n' "$1 $(lock_sum)" > "$root/node_modules/.argus-installed"
