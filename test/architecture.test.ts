@@ -19,7 +19,6 @@ const PROCESS_FOLDERS = ["controller", "gateway", "runtime"];
 const PACKAGE_HOMES: Record<string, string[]> = {
   "@kubernetes/client-node": ["cluster", "cli", "localcluster", "scripts"],
   pino: ["lib"],
-  croner: ["controller"],
   commander: ["cli"],
 };
 
