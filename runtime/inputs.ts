@@ -1,9 +1,18 @@
 import type { Logger } from "#lib/logger.ts";
 import { RPC_ERROR, type RpcError } from "#protocol/envelope.ts";
 import type { Journal } from "./journal.ts";
-import { endOf, keepable, type Ledger, turnOf } from "./ledger.ts";
+import {
+  answerOf,
+  endOf,
+  keepable,
+  LEDGER_OPEN,
+  LEDGER_RESULT_BYTES,
+  type Ledger,
+  type LedgerEntry,
+} from "./ledger.ts";
 import type { Peer } from "./peer.ts";
-import { errorLine, resultLine } from "./rpc.ts";
+import type { Asker } from "./request.ts";
+import { errorLine, RpcFailure, resultLine } from "./rpc.ts";
 
 /** Repeats of one input that wait for the answer of the first. */
 const MAX_WAITERS = 16;
@@ -19,9 +28,7 @@ const HARMLESS = new Set([
   "hookPrompt",
 ]);
 
-interface Waiter {
-  peer: Peer;
-  id: Buffer;
+interface Waiter extends Asker {
   deadline: number;
 }
 
@@ -41,7 +48,7 @@ export interface InputsOptions {
   logger: Logger;
 }
 
-/** What to do with a turn/start that names an input: it is new, or the ledger answers it. */
+/** What to do with a request that names an input: it is new, or the ledger answers it. */
 export type Repeat = { kind: "new" } | { kind: "answered" } | { kind: "refused"; error: RpcError };
 
 /** The ledger at work: each input starts at most one turn, a repeat gets the turn that it started. */
@@ -61,22 +68,36 @@ export class Inputs {
     return this.#live.has(input);
   }
 
-  /** Answers a repeat as soon as its turn is known. Call it after the thread was settled. */
-  repeat(asker: { peer: Peer; id: Buffer }, input: string, threadId: string): Repeat {
+  /** Whether the ledger has it, so that it is no new input whatever becomes of the request. */
+  knows(input: string): boolean {
+    return this.#options.ledger.get(input) !== undefined;
+  }
+
+  /** Neither a running process nor history can change what became of it. */
+  isSettled(input: string): boolean {
+    const state = this.#options.ledger.get(input)?.state ?? "open";
+    return state !== "open";
+  }
+
+  /** Answers a repeat as soon as its outcome is known. Call it after the thread was settled. */
+  repeat({ peer, id, method }: Asker, input: string, threadId: string): Repeat {
     const entry = this.#options.ledger.get(input);
     if (!entry) return { kind: "new" };
     if (entry.thread !== threadId)
       return refused(`input ${input} was sent to thread ${entry.thread} before`, "conflict");
-    if (entry.turn !== undefined && entry.state !== "unknown") {
-      this.#options.tell(asker.peer, resultLine(asker.id, { turn: turnOf(entry) }));
+    const answer = answerOf(method, entry);
+    if (answer) {
+      this.#options.tell(peer, resultLine(id, answer));
       return { kind: "answered" };
     }
     const live = this.#live.get(input);
     if (live && live.waiters.length < MAX_WAITERS) {
-      live.waiters.push({ ...asker, deadline: Date.now() + WAIT_MS });
+      live.waiters.push({ peer, id, method, deadline: Date.now() + WAIT_MS });
       return { kind: "answered" };
     }
     if (live) return refused(`input ${input} is being started and too many wait for it`, "busy");
+    if (entry.queued && entry.state === "open")
+      return refused(`input ${input} waits in the thread's queue`, "open");
     return refused(
       `OutcomeUnknown: input ${input} was forwarded before the app-server ended, and this runtime keeps no history that tells whether it ran. It is not run again.`,
       "OutcomeUnknown",
@@ -84,10 +105,15 @@ export class Inputs {
   }
 
   /** Resolves when the input is on the disk: only then may it be forwarded. Rejects when it cannot be recorded. */
-  async open(input: string, threadId: string): Promise<void> {
+  async open(input: string, threadId: string, method: string): Promise<void> {
     const { ledger, journal } = this.#options;
+    const now = Date.now();
+    ledger.expire(now);
+    if (ledger.full) throw fullError();
     this.#live.set(input, { waiters: [] });
-    const line = ledger.put({ input, thread: threadId, at: Date.now(), state: "open" });
+    const via: Pick<LedgerEntry, "via"> =
+      method === "turn/steer" || method === "thread/queue/add" ? { via: method } : {};
+    const line = ledger.put({ input, thread: threadId, at: now, state: "open", ...via });
     try {
       await journal.append(line, true);
     } catch (error) {
@@ -105,9 +131,19 @@ export class Inputs {
     if (!entry || entry.turn !== undefined) return;
     const known = { ...entry, turn };
     this.#record(this.#options.ledger.put(known));
-    this.#answer(input, (id) => resultLine(id, { turn: turnOf(known) }));
+    this.#answerKnown(input);
     const ended = this.#ended.get(turn);
     if (ended) this.turnCompleted(ended);
+  }
+
+  /** It waits in the thread's queue; its turn comes later. */
+  queued(input: string, submission: object): void {
+    const entry = this.#options.ledger.get(input);
+    if (!entry || entry.queued !== undefined) return;
+    const small = JSON.stringify(submission).length <= LEDGER_RESULT_BYTES;
+    const queued = small ? submission : { ...submission, input: [] };
+    this.#record(this.#options.ledger.put({ ...entry, queued }));
+    this.#answerKnown(input);
   }
 
   /** The app-server refused it, or it was never forwarded: a repeat is new. */
@@ -130,14 +166,19 @@ export class Inputs {
     }
   }
 
-  /** An item of a turn: the user's own message tells which turn an unanswered input became, a tool that it must not rerun. */
+  /**
+   * An item of a turn: the user's own message tells which turn an unanswered input became, a tool that it must not rerun.
+   * That mark survives the bridge's end from the moment it is written, and the node's end once its fdatasync, which starts
+   * at once, is over. No line waits for it: in the milliseconds between, the history that codex keeps tells the same, and
+   * the mark of a turn is on the disk before any later input is forwarded, for the journal is written in order.
+   */
   itemStarted(turn: string, item: { type: string; clientId?: string | null }): void {
     const { ledger } = this.#options;
-    if (item.type === "userMessage" && item.clientId && this.#live.has(item.clientId))
+    if (item.type === "userMessage" && item.clientId && this.#isForwarded(item.clientId))
       this.accepted(item.clientId, turn);
     if (HARMLESS.has(item.type)) return;
     for (const entry of ledger.ofTurn(turn)) {
-      if (!entry.ran) this.#record(ledger.put({ ...entry, ran: true }));
+      if (!entry.ran) this.#record(ledger.put({ ...entry, ran: true }), true);
     }
   }
 
@@ -167,6 +208,22 @@ export class Inputs {
     }
   }
 
+  #isForwarded(input: string): boolean {
+    return this.#live.has(input) || this.#options.ledger.get(input)?.queued !== undefined;
+  }
+
+  /** Answers those waiters whose answer is known by now; the others wait on. */
+  #answerKnown(input: string): void {
+    const { ledger, tell } = this.#options;
+    const [live, entry] = [this.#live.get(input), ledger.get(input)];
+    if (!live || !entry) return;
+    live.waiters = live.waiters.filter(({ peer, id, method }) => {
+      const answer = answerOf(method, entry);
+      if (answer) tell(peer, resultLine(id, answer));
+      return !answer;
+    });
+  }
+
   #answer(input: string, line: (id: Buffer) => Buffer): void {
     const live = this.#live.get(input);
     for (const { peer, id } of live?.waiters ?? []) this.#options.tell(peer, line(id));
@@ -174,11 +231,16 @@ export class Inputs {
   }
 
   /** Not waited for: if it is lost, history tells the same. */
-  #record(line: string): void {
-    this.#options.journal.append(line, false).catch((error: unknown) => {
+  #record(line: string, durable = false): void {
+    this.#options.journal.append(line, durable).catch((error: unknown) => {
       this.#options.logger.warn({ err: error }, "ledger entry was not written");
     });
   }
+}
+
+function fullError(): RpcFailure {
+  const message = `The outcome of ${LEDGER_OPEN} inputs is open; nothing was started. Resume their threads, so that history decides about them.`;
+  return new RpcFailure({ code: RPC_ERROR.busy, message, data: { reason: "ledgerFull" } });
 }
 
 function refused(message: string, reason: string): Repeat {

@@ -1,8 +1,12 @@
 import { z } from "zod";
 
-/** Bounds: the oldest settled entries leave first; an open one never does. */
+/** Bounds: the oldest settled entries leave first; an open one only by its age. */
 export const LEDGER_ENTRIES = 2000;
 export const LEDGER_AGE_MS = 7 * 24 * 60 * 60 * 1000;
+/** Entries whose outcome is open; with so many a further input is refused. */
+export const LEDGER_OPEN = 1000;
+/** No turn runs for so long: nobody settles such an entry any more. */
+export const LEDGER_OPEN_AGE_MS = 30 * 24 * 60 * 60 * 1000;
 /** A turn's summary above this is kept without its items. */
 export const LEDGER_RESULT_BYTES = 64 * 1024;
 
@@ -11,13 +15,17 @@ export const LEDGER_RESULT_BYTES = 64 * 1024;
  * Example: `{"input":"gw-1","thread":"0199…","at":1764000000000,"state":"done","turn":"0199…","result":{…}}`
  */
 export const LedgerEntry = z.object({
-  /** `clientUserMessageId` of the turn/start. */
+  /** `clientUserMessageId` of the request. */
   input: z.string().min(1).max(512),
   thread: z.string().max(512),
   /** ms since the epoch. */
   at: z.number(),
   state: z.enum(["open", "done", "failed", "interrupted", "unknown"]),
   turn: z.string().max(512).optional(),
+  /** The request that brought it, where that was no turn/start. */
+  via: z.enum(["turn/steer", "thread/queue/add"]).optional(),
+  /** The accepted submission of a thread/queue/add: it waits in the thread's queue until it has a turn. */
+  queued: z.unknown().optional(),
   /** A tool item of this turn was seen: it must not run again even if no history knows it. */
   ran: z.boolean().optional(),
   /** The turn as `turn/completed` brought it. */
@@ -64,12 +72,18 @@ export class Ledger {
     return this.open().filter((entry) => entry.turn === turn);
   }
 
-  /** Forgets settled entries over the bounds. */
+  /** No further entry may be opened. */
+  get full(): boolean {
+    return this.open().length >= LEDGER_OPEN;
+  }
+
+  /** Forgets entries over the bounds. */
   expire(now: number): void {
     let over = this.#entries.size - LEDGER_ENTRIES;
     for (const entry of this.#entries.values()) {
-      if (entry.state === "open") continue;
-      if (over <= 0 && now - entry.at <= LEDGER_AGE_MS) continue;
+      const isOpen = entry.state === "open";
+      const isOld = now - entry.at > (isOpen ? LEDGER_OPEN_AGE_MS : LEDGER_AGE_MS);
+      if (!isOld && (isOpen || over <= 0)) continue;
       this.#entries.delete(entry.input);
       over -= 1;
     }
@@ -128,6 +142,16 @@ export function turnOf(entry: LedgerEntry): Record<string, unknown> {
     durationMs: null,
   };
   return typeof entry.result === "object" ? { ...blank, ...entry.result } : blank;
+}
+
+/** Like the answer that `method` got, or would have got, for this input; undefined while that is not known. */
+export function answerOf(method: string, entry: LedgerEntry): object | undefined {
+  const { input, turn, queued } = entry;
+  if (method === "thread/queue/add" && queued) return { queuedSubmission: queued };
+  if (turn === undefined || entry.state === "unknown") return undefined;
+  if (method === "turn/steer") return { turnId: turn };
+  if (method !== "thread/queue/add") return { turn: turnOf(entry) };
+  return { queuedSubmission: { id: turn, clientUserMessageId: input, input: [] } };
 }
 
 /** A turn small enough to be kept. */

@@ -12,6 +12,8 @@ export const UNLOADED_OK = new Set([
   "thread/turns/list",
   "thread/items/list",
 ]);
+/** Requests that may name their input: the ledger knows it. */
+export const LEDGERED = new Set(["turn/start", "turn/steer", "thread/queue/add"]);
 /** Requests or answers that the bridge must look into. */
 export const SPECIAL = new Set([
   ...STARTING_METHODS,

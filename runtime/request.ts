@@ -1,3 +1,4 @@
+import { z } from "zod";
 import { errorMessage } from "#lib/errors.ts";
 import { type LineScan, names, scanMembers, stringAt, valueAt } from "#lib/scan.ts";
 import { RPC_ERROR, type RpcError } from "#protocol/envelope.ts";
@@ -12,14 +13,18 @@ const ANSWER = names("error", "result");
 const THREAD = names("thread");
 const ID = names("id");
 
-/** A peer's request for the app-server. */
-export interface Request {
+/** Who asked what, for the answer. */
+export interface Asker {
   peer: Peer;
   method: string;
-  line: Buffer;
-  scan: LineScan;
   /** Bytes of the asker's id. */
   id: Buffer;
+}
+
+/** A peer's request for the app-server. */
+export interface Request extends Asker {
+  line: Buffer;
+  scan: LineScan;
 }
 
 /** What the answer to a request changes before the peer gets it. */
@@ -69,11 +74,20 @@ export function threadIdIn(line: Buffer): string | undefined {
   return thread && stringAt(line, scanMembers(line, thread.start, ID)[0]);
 }
 
-export function turnIdOf(result: unknown): string | undefined {
-  if (typeof result !== "object" || !result || !("turn" in result)) return undefined;
-  const { turn } = result;
-  const id = typeof turn === "object" && turn && "id" in turn ? turn.id : undefined;
-  return typeof id === "string" ? id : undefined;
+/** What the answer to a request with an input may say of it: its turn, or its place in the thread's queue. */
+const Outcome = z.object({
+  turn: z.object({ id: z.string() }).optional().catch(undefined),
+  turnId: z.string().optional().catch(undefined),
+  queuedSubmission: z.looseObject({ id: z.string() }).optional().catch(undefined),
+});
+
+export function outcomeOf(result: unknown): { turn?: string; queued?: object } {
+  const { turn, turnId, queuedSubmission } = Outcome.safeParse(result).data ?? {};
+  const id = turn?.id ?? turnId;
+  return {
+    ...(id === undefined ? {} : { turn: id }),
+    ...(queuedSubmission ? { queued: queuedSubmission } : {}),
+  };
 }
 
 export function paramsOf({ line, scan }: Request): Record<string, unknown> {

@@ -3,11 +3,10 @@ import { scanLine } from "#lib/scan.ts";
 import { RPC_ERROR, type RpcError } from "#protocol/envelope.ts";
 import type { Asks } from "./asks.ts";
 import { type Busy, STARTING_METHODS } from "./busy.ts";
-import { parseAnswer } from "./caller.ts";
 import type { Choice } from "./choices.ts";
 import type { Flight } from "./flight.ts";
 import type { Inputs } from "./inputs.ts";
-import { SPECIAL, UNLOADED_OK } from "./methods.ts";
+import { LEDGERED, SPECIAL, UNLOADED_OK } from "./methods.ts";
 import type { Peer } from "./peer.ts";
 import type { Policy } from "./policy.ts";
 import {
@@ -21,11 +20,11 @@ import {
   type Request,
   threadIdIn,
   threadOf,
-  turnIdOf,
 } from "./request.ts";
 import { errorLine, RpcFailure } from "./rpc.ts";
 import type { Supervisor } from "./supervisor.ts";
 import type { Threads } from "./threads.ts";
+import { turnEffects } from "./turn-effects.ts";
 
 /** A peer's request waits this long for the app-server: less than the 120 s after which clients give up. */
 export const HOLD_MS = 100_000;
@@ -89,8 +88,9 @@ export class Requests {
 
   async #prepare(request: Request): Promise<void> {
     try {
-      this.#refuseNewTurns(request);
       const threadId = threadOf(request);
+      if (this.#isNew(request)) this.#refuseNewTurns(request);
+      else if (threadId !== undefined && this.#isSettled(request, threadId)) return;
       await this.#usable(request, threadId);
       if (request.peer.gone) return;
       await this.#dispatch(request, threadId);
@@ -104,6 +104,27 @@ export class Requests {
     if (!refusal) return;
     const { reason, message } = refusal;
     throw new RpcFailure({ code: RPC_ERROR.busy, message, data: { reason } });
+  }
+
+  /** False for an input that the ledger knows: about that one the ledger decides, whatever stands against new turns. */
+  #isNew(request: Request): boolean {
+    const input = LEDGERED.has(request.method) ? inputOf(request) : undefined;
+    return input === undefined || !this.#options.inputs.knows(input);
+  }
+
+  /** Answers a repeat whose outcome no process can change any more, without one. */
+  #isSettled(request: Request, threadId: string): boolean {
+    const { inputs } = this.#options;
+    const input = inputOf(request);
+    if (input === undefined || !inputs.isSettled(input)) return false;
+    return this.#isRepeat(request, input, threadId);
+  }
+
+  /** Whether the ledger answered. Throws its refusal. */
+  #isRepeat(request: Request, input: string, threadId: string): boolean {
+    const repeat = this.#options.inputs.repeat(request, input, threadId);
+    if (repeat.kind === "refused") throw new RpcFailure(repeat.error);
+    return repeat.kind === "answered";
   }
 
   /** The app-server runs and has loaded the thread, if it must. */
@@ -126,12 +147,10 @@ export class Requests {
       return this.#threadResume(request, threadId);
     if (method === "thread/fork")
       return this.#forward(request, { answered: (line) => this.#forked(request, line) });
-    if (method === "turn/steer") return this.#steer(request, threadId);
-    if (method === "turn/start" && threadId !== undefined)
-      return this.#turnStart(request, threadId);
+    if (LEDGERED.has(method) && threadId !== undefined) return this.#withInput(request, threadId);
     if (STARTING_METHODS.has(method) && threadId !== undefined) {
       this.#claim(request, threadId);
-      return this.#forward(request, this.#turnEffects(threadId));
+      return this.#forward(request, turnEffects(this.#options, { threadId, claimed: true }));
     }
     this.#forward(request, {});
   }
@@ -187,37 +206,37 @@ export class Requests {
     if (peer.role === "client") await this.#options.policy.remember(threadId, named);
   }
 
-  #steer(request: Request, threadId: string | undefined): void {
-    const { busy } = this.#options;
-    const isForeign = threadId !== undefined && busy.isForeign(threadId, request.peer, Date.now());
-    if (isForeign) throw new RpcFailure(busyError({ threadId }));
-    this.#forward(request, {});
-  }
-
-  async #turnStart(request: Request, threadId: string): Promise<void> {
-    const { inputs, policy, busy, supervisor } = this.#options;
+  /** The ledger is asked first; a new input is on the disk before it is forwarded. */
+  async #withInput(request: Request, threadId: string): Promise<void> {
+    const { inputs, busy, supervisor } = this.#options;
     const life = supervisor.restarts;
     const input = inputOf(request);
-    const repeat = input === undefined ? undefined : inputs.repeat(request, input, threadId);
-    if (repeat?.kind === "answered") return;
-    if (repeat?.kind === "refused") throw new RpcFailure(repeat.error);
-    this.#claim(request, threadId);
-    const named = policy.named(request.line, request.scan);
-    const filled = this.#filled(request, threadId);
+    if (input !== undefined && this.#isRepeat(request, input, threadId)) return;
+    this.#refuseNewTurns(request);
+    const claimed = this.#claim(request, threadId);
+    const filled = request.method === "turn/start" ? this.#filled(request, threadId) : request;
     try {
-      const chosen = this.#remember(request, threadId, named);
-      await Promise.all([chosen, input !== undefined && inputs.open(input, threadId)]);
+      const opened = input !== undefined && inputs.open(input, threadId, request.method);
+      await Promise.all([this.#chosen(request, threadId), opened]);
       this.#stillThere(request, threadId, life);
     } catch (error) {
       // Of an earlier life claim and entry are settled: they may be somebody else's by now.
       if (supervisor.restarts === life) {
-        busy.rejected(threadId);
+        if (claimed) busy.rejected(threadId);
         if (input !== undefined) inputs.neverStarted(input, errorOf(error));
       }
       if (request.peer.gone) return;
       throw error;
     }
-    this.#forward(filled, this.#turnEffects(threadId, input));
+    const named = input === undefined ? {} : { input };
+    this.#forward(filled, turnEffects(this.#options, { threadId, claimed, ...named }));
+  }
+
+  /** Only a turn/start chooses for its thread. */
+  async #chosen(request: Request, threadId: string): Promise<void> {
+    if (request.method !== "turn/start") return;
+    const named = this.#options.policy.named(request.line, request.scan);
+    await this.#remember(request, threadId, named);
   }
 
   /** While the input was recorded, the peer may have been fenced off or the app-server may have ended. */
@@ -228,31 +247,18 @@ export class Requests {
     if (!supervisor.hot || !threads.isLoaded(threadId)) throw new RpcFailure(ENDED);
   }
 
-  #claim({ peer }: Request, threadId: string): void {
+  /** The thread is this peer's now: true; a steer claims nothing, but only the turn's owner may send it. */
+  #claim({ peer, method }: Request, threadId: string): boolean {
     const { busy } = this.#options;
-    const refusal = busy.refuse(threadId, { peer, role: peer.role }, Date.now());
+    const now = Date.now();
+    if (method === "turn/steer") {
+      if (busy.isForeign(threadId, peer, now)) throw new RpcFailure(busyError({ threadId }));
+      return false;
+    }
+    const refusal = busy.refuse(threadId, { peer, role: peer.role }, now);
     if (refusal) throw new RpcFailure(busyError(refusal));
     busy.start(threadId, peer);
-  }
-
-  /** What the answer to a starting request changes. */
-  #turnEffects(threadId: string, input?: string): Effects {
-    const { busy, inputs } = this.#options;
-    return {
-      answered: (line) => {
-        const { result, error } = parseAnswer(line);
-        const turn = turnIdOf(result);
-        if (error) busy.rejected(threadId);
-        else busy.accepted(threadId, turn, Date.now());
-        if (input !== undefined && error) inputs.neverStarted(input, error);
-        else if (input !== undefined && turn !== undefined) inputs.accepted(input, turn);
-        return true;
-      },
-      failed: (error, forwarded) => {
-        busy.rejected(threadId);
-        if (input !== undefined && !forwarded) inputs.neverStarted(input, error);
-      },
-    };
+    return true;
   }
 
   #filled(request: Request, threadId?: string): Request {

@@ -3,7 +3,7 @@ import type { Logger } from "#lib/logger.ts";
 import type { Caller } from "./caller.ts";
 import type { Journal } from "./journal.ts";
 import { endOf, keepable, type Ledger, type LedgerEntry } from "./ledger.ts";
-import type { History } from "./threads.ts";
+import { type History, isUnsupported } from "./threads.ts";
 
 const PAGE_TURNS = 50;
 /** Turns that are looked through at most: the newest ones, far more than a process can have accepted and not finished. */
@@ -19,6 +19,10 @@ const Turn = z.looseObject({
   items: z.array(z.looseObject({ type: z.string(), clientId: z.string().nullish() })),
 });
 type Turn = z.infer<typeof Turn>;
+const Queue = z.looseObject({
+  data: z.array(z.looseObject({ clientUserMessageId: z.string() })),
+  nextCursor: z.string().nullish(),
+});
 const Page = z.looseObject({ data: z.array(Turn), nextCursor: z.string().nullish() });
 
 export interface SettleOptions {
@@ -44,9 +48,13 @@ export async function settleThread(
   const open = ledger.open(threadId).filter(({ input }) => !isLive(input));
   if (open.length === 0) return;
   const found = history === "there" ? await findTurns(options, threadId, open) : new Map();
+  const isMissing = ({ via, input }: LedgerEntry) =>
+    via === "thread/queue/add" && !found.has(input);
+  const asksQueue = history === "there" && open.some(isMissing);
+  const queued = asksQueue ? await queuedInputs(options, threadId) : new Set();
   for (const entry of open) {
     // Somebody else decided it while we looked.
-    if (ledger.get(entry.input) !== entry) continue;
+    if (ledger.get(entry.input) !== entry || queued.has(entry.input)) continue;
     const line = settleEntry(ledger, entry, history, found.get(entry.input));
     await journal.append(line, true);
     const state = ledger.get(entry.input)?.state ?? "neverRan";
@@ -68,6 +76,26 @@ export function settleEntry(
   if (entry.ran) return ledger.put({ ...entry, state: "interrupted" });
   if (history === "unsupported") return ledger.put({ ...entry, state: "unknown" });
   return ledger.drop(entry.input);
+}
+
+/** Inputs that still wait for their turn in the thread's queue; none where there are no queues. */
+async function queuedInputs({ caller }: SettleOptions, threadId: string): Promise<Set<string>> {
+  const inputs = new Set<string>();
+  let cursor: string | null | undefined;
+  for (let page = 0; page < MAX_PAGES; page += 1) {
+    const asked = cursor ? { threadId, cursor } : { threadId };
+    const answer = await caller
+      .call("thread/queue/list", asked, { timeoutMs: TIMEOUT_MS })
+      .catch((error: unknown) => {
+        if (isUnsupported(error)) return { data: [] };
+        throw error;
+      });
+    const { data, nextCursor } = Queue.parse(answer);
+    for (const { clientUserMessageId } of data) inputs.add(clientUserMessageId);
+    cursor = nextCursor;
+    if (!cursor) break;
+  }
+  return inputs;
 }
 
 /** Turns of the wanted inputs, newest pages first until all are found or the turns are older than the inputs. */

@@ -215,9 +215,16 @@ function replaceAll(line: Buffer, from: Buffer, to: Buffer): Buffer {
 /** What a refused thread/resume says about history. Throws when it says nothing: then nobody may act on it. */
 function historyAfter(error: unknown): History {
   if (!(error instanceof RpcFailure)) throw error;
-  const { code, message, data } = error.error;
+  const { message } = error.error;
   if (/no rollout found|thread not found/i.test(message)) return "none";
-  const unsupported = code === -32601 || /unknown variant|method not found/i.test(message);
-  if (unsupported && data === undefined) return "unsupported";
+  if (isUnsupported(error)) return "unsupported";
   throw error;
+}
+
+/** Whether a call failed because the app-server does not know its method. */
+export function isUnsupported(error: unknown): boolean {
+  if (!(error instanceof RpcFailure)) return false;
+  const { code, message, data } = error.error;
+  const isUnknown = code === -32601 || /unknown variant|method not found/i.test(message);
+  return isUnknown && data === undefined;
 }

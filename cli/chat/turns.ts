@@ -71,8 +71,8 @@ export function steerFailed(chat: Chat, inputId: string, text: string): void {
 }
 
 /**
- * A steer that a cut left open is in no ledger, so it is not repeated blindly. Its message shows up among the turn's
- * items when it arrived; when the turn ends without it, it becomes the next message.
+ * A steer that a cut left open may have arrived, and its turn may have ended since: it is not repeated blindly. Its
+ * message shows up among the turn's items when it arrived; when the turn ends without it, it becomes the next message.
  */
 function settleCutSteers(chat: Chat): void {
   for (const [inputId, text] of chat.cutSteers) steerFailed(chat, inputId, text);

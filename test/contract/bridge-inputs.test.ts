@@ -122,3 +122,97 @@ test("a thread that never had a turn is silently made anew and keeps its id for 
   const read = await peer.request("thread/turns/list", { threadId });
   expect(read.data).toHaveLength(1);
 });
+
+const ends = ({ lines }: BridgePeer) =>
+  lines.filter(({ method }) => method === "turn/completed").length;
+const steerOf = (threadId: string, expectedTurnId: string, clientUserMessageId: string) => ({
+  ...turn(threadId, "more", clientUserMessageId),
+  expectedTurnId,
+});
+
+test("a steer that is repeated joins its turn once: while it runs, after its end, after the app-server died", async () => {
+  const bridge = await start();
+  const peer = await bridge.join();
+  const threadId = await newThread(peer);
+  const { id } = turnOf(await peer.request("turn/start", turn(threadId, "hold", "in-1")));
+  const steer = steerOf(threadId, id, "in-2");
+  expect(await peer.request("turn/steer", steer)).toEqual({ turnId: id });
+  expect(await peer.request("turn/steer", steer)).toEqual({ turnId: id });
+  await peer.request("test/finish", { threadId });
+  await peer.notification("turn/completed");
+  expect(await peer.request("turn/steer", steer)).toEqual({ turnId: id });
+  process.kill(bridge.appServerPid(), "SIGKILL");
+  await peer.notification("argus/restarted");
+  expect(await peer.request("turn/steer", steer)).toEqual({ turnId: id });
+  const again = await peer.request("turn/start", turn(threadId, "more", "in-2"));
+  expect(turnOf(again)).toMatchObject({ id, status: "completed" });
+  expect(bridge.received().filter(({ method }) => method === "turn/steer")).toHaveLength(1);
+});
+
+test("a steer that came too late is in no ledger: its message starts a turn", async () => {
+  const bridge = await start();
+  const peer = await bridge.join();
+  const threadId = await newThread(peer);
+  await peer.request("turn/start", turn(threadId, "hold", "in-1"));
+  const { error } = await peer.ask("turn/steer", steerOf(threadId, "another", "in-2"));
+  expect(error?.message).toContain("expected active turn");
+  await peer.request("test/finish", { threadId });
+  await peer.notification("turn/completed");
+  await peer.request("turn/start", turn(threadId, "say more", "in-2"));
+  expect(bridge.received().filter(({ method }) => method === "turn/start")).toHaveLength(2);
+});
+
+test("a queued input that is repeated is queued once: before its turn, after it, after the app-server died", async () => {
+  const bridge = await start();
+  const peer = await bridge.join();
+  const threadId = await newThread(peer);
+  await peer.request("turn/start", turn(threadId, "hold", "in-1"));
+  const add = turn(threadId, "say queued", "in-2");
+  const first = await peer.request("thread/queue/add", add);
+  expect(first.queuedSubmission).toMatchObject({ clientUserMessageId: "in-2" });
+  expect(await peer.request("thread/queue/add", add)).toEqual(first);
+  await peer.request("test/finish", { threadId });
+  await peer.notification("turn/completed");
+  await peer.waitFor("both turns' ends", () => ends(peer) === 2);
+  expect(await peer.request("thread/queue/add", add)).toEqual(first);
+  process.kill(bridge.appServerPid(), "SIGKILL");
+  await peer.notification("argus/restarted");
+  expect(await peer.request("thread/queue/add", add)).toEqual(first);
+  expect(bridge.received().filter(({ method }) => method === "thread/queue/add")).toHaveLength(1);
+});
+
+test("an input that still waits in the queue of a resumed thread is not queued again", async () => {
+  const bridge = await start();
+  const peer = await bridge.join();
+  const threadId = await newThread(peer);
+  await peer.request("turn/start", turn(threadId, "say first", "in-1"));
+  await peer.notification("turn/completed");
+  await peer.request("turn/start", turn(threadId, "hold", "in-2"));
+  const add = turn(threadId, "say queued", "in-3");
+  const first = await peer.request("thread/queue/add", add);
+  process.kill(bridge.appServerPid(), "SIGKILL");
+  await peer.notification("argus/restarted");
+  expect(await peer.request("thread/queue/add", add)).toEqual(first);
+  expect(bridge.received().filter(({ method }) => method === "thread/queue/add")).toHaveLength(1);
+});
+
+test("a draining bridge answers the repeat of a known input and refuses a new one", async () => {
+  const bridge = await start({ tuning: { graceMs: 30_000 } });
+  const peer = await bridge.join();
+  const threadId = await newThread(peer);
+  await peer.request("turn/start", turn(threadId, "say first", "in-1"));
+  const ended = turnOf((await peer.notification("turn/completed")).params);
+  const running = turnOf(await peer.request("turn/start", turn(threadId, "hold", "in-2")));
+  const drained = bridge.drain();
+  await peer.notification("argus/bridge/state");
+  expect(turnOf(await peer.request("turn/start", turn(threadId, "say first", "in-1"))).id).toBe(
+    ended.id,
+  );
+  expect(turnOf(await peer.request("turn/start", turn(threadId, "hold", "in-2"))).id).toBe(
+    running.id,
+  );
+  const { error } = await peer.ask("turn/start", turn(threadId, "say new", "in-3"));
+  expect(error?.data).toMatchObject({ reason: "draining" });
+  await peer.request("test/finish", { threadId });
+  await drained;
+});

@@ -22,6 +22,7 @@ interface Thread {
   id: string;
   turns: Turn[];
   running?: Turn;
+  queue?: Record<string, unknown>[];
 }
 interface Message {
   id?: unknown;
@@ -64,6 +65,8 @@ function complete(thread: Thread, status = "completed", keep = true): void {
     threadId: thread.id,
     turn: { ...turn, items: [], itemsView: "summary" },
   });
+  const next = thread.queue?.shift();
+  if (next) startTurn(undefined, thread, next);
 }
 
 const scripts: Record<string, (thread: Thread, turn: Turn) => void> = {
@@ -106,7 +109,8 @@ function startTurn(id: unknown, thread: Thread, params: Record<string, unknown>)
   };
   const item = { type: "userMessage", clientId: params.clientUserMessageId ?? null, text };
   turn.items.push(item);
-  if (!text.startsWith("mute")) send({ id, result: { turn: { ...turn, items: [] } } });
+  if (id !== undefined && !text.startsWith("mute"))
+    send({ id, result: { turn: { ...turn, items: [] } } });
   if (joined) return;
   thread.running = turn;
   notify("thread/status/changed", {
@@ -162,7 +166,27 @@ const methods: Record<string, (id: unknown, params: Record<string, unknown>) => 
   },
   "turn/steer": (id, params) => {
     const thread = onThread(id, params);
-    if (thread) send({ id, result: { turnId: thread.running?.id } });
+    const { clientUserMessageId: clientId, expectedTurnId } = params;
+    if (!thread) return;
+    if (expectedTurnId !== thread.running?.id) return fail(id, -32600, "expected active turn id");
+    const turnId = thread.running?.id;
+    send({ id, result: { turnId } });
+    const item = { type: "userMessage", clientId: clientId ?? null };
+    thread.running?.items.push(item);
+    notify("item/started", { threadId: thread.id, turnId, item });
+  },
+  "thread/queue/add": (id, params) => {
+    const thread = onThread(id, params);
+    if (!thread) return;
+    const { clientUserMessageId, input } = params;
+    thread.queue = [...(thread.queue ?? []), params];
+    if (thread.turns.length > 0)
+      writeFileSync(fileOf(thread.id), JSON.stringify({ ...thread, running: undefined }));
+    send({ id, result: { queuedSubmission: { id: newId(), clientUserMessageId, input } } });
+  },
+  "thread/queue/list": (id, params) => {
+    const thread = onThread(id, params);
+    if (thread) send({ id, result: { data: thread.queue ?? [], nextCursor: null } });
   },
   "turn/interrupt": (id, params) => {
     const thread = onThread(id, params);

@@ -1,10 +1,12 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import {
+  answerOf,
   endOf,
   keepable,
   LEDGER_AGE_MS,
   LEDGER_ENTRIES,
+  LEDGER_OPEN_AGE_MS,
   Ledger,
   type LedgerEntry,
   turnOf,
@@ -54,7 +56,7 @@ test("a torn last line is counted and the rest stands", () => {
   expect(ledger.get("b")).toBeUndefined();
 });
 
-test("settled entries leave by count and age, open ones never", () => {
+test("settled entries leave by count and age, open ones by a longer age alone", () => {
   const ledger = new Ledger();
   for (let n = 0; n < LEDGER_ENTRIES + 10; n += 1) {
     ledger.put(entry(`i${n}`, { at: 1000, state: n < 5 ? "open" : "done" }));
@@ -65,6 +67,23 @@ test("settled entries leave by count and age, open ones never", () => {
   expect(ledger.get("i5")).toBeUndefined();
   ledger.expire(1000 + LEDGER_AGE_MS + 1);
   expect(ledger.size).toBe(5);
+  ledger.expire(1000 + LEDGER_OPEN_AGE_MS + 1);
+  expect(ledger.size).toBe(0);
+});
+
+const answerTo = (method: string, more: Partial<LedgerEntry>) => answerOf(method, entry("a", more));
+
+test("a repeat gets the answer of its own method", () => {
+  const queued = { id: "q", clientUserMessageId: "a", input: [1] };
+  expect(answerTo("turn/start", {})).toBeUndefined();
+  expect(answerTo("turn/start", { turn: "x" })).toMatchObject({ turn: { id: "x" } });
+  expect(answerTo("turn/start", { turn: "x", state: "unknown" })).toBeUndefined();
+  expect(answerTo("turn/steer", { turn: "x" })).toEqual({ turnId: "x" });
+  expect(answerTo("turn/start", { queued })).toBeUndefined();
+  expect(answerTo("thread/queue/add", { queued })).toEqual({ queuedSubmission: queued });
+  expect(answerTo("thread/queue/add", { turn: "x" })).toMatchObject({
+    queuedSubmission: { id: "x" },
+  });
 });
 
 test("open entries are found by thread and by turn", () => {

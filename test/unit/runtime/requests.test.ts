@@ -30,6 +30,7 @@ test("an input whose record outlived its app-server is not forwarded to the next
   const dropped: string[] = [];
   const other = peerOf();
   const inputs = {
+    knows: () => false,
     repeat: () => ({ kind: "new" }),
     // The disk is slow; meanwhile the app-server ends, comes back, and somebody else starts a turn.
     open: async () => {
