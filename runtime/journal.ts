@@ -26,6 +26,8 @@ export interface JournalOptions {
   path: string;
   state: Journaled;
   logger: Logger;
+  /** Makes the names in a folder durable. */
+  syncFolder?: (folder: string) => Promise<void>;
 }
 
 /** An append-only file of lines. Appends that wait share one write and one fdatasync; it is compacted by itself. */
@@ -37,6 +39,8 @@ export class Journal {
   #writing: Promise<void> | undefined;
   /** A line may have been written half: the next one starts on a line of its own. */
   #torn: boolean;
+  /** The file's name may still lead to its predecessor after the node's end: nothing appended is durable until it is synced. */
+  #unnamed = true;
 
   private constructor(options: JournalOptions, handle: FileHandle, bytes: number) {
     this.#options = options;
@@ -62,7 +66,9 @@ export class Journal {
       logger.warn({ path, err: error }, "journal was not compacted");
       return open(path, "a", 0o600);
     });
-    return new Journal(options, handle, (await handle.stat()).size);
+    const journal = new Journal(options, handle, (await handle.stat()).size);
+    await journal.#syncName();
+    return journal;
   }
 
   /** Resolves when the line is written, with `durable` when it is on the disk. Rejects with the file system's error. */
@@ -101,8 +107,28 @@ export class Journal {
     await this.#handle.appendFile(text);
     this.#torn = false;
     this.#bytes += Buffer.byteLength(text);
-    if (batch.some(({ durable }) => durable)) await this.#handle.datasync();
+    if (batch.some(({ durable }) => durable)) await this.#makeDurable();
     await this.#compact();
+  }
+
+  async #makeDurable(): Promise<void> {
+    await this.#handle.datasync();
+    const failure = this.#unnamed ? await this.#syncName() : undefined;
+    // Refused, loudly: the sender must not count on what a crash could take back.
+    if (failure) throw failure;
+  }
+
+  /** What it failed with; the next durable append tries again. */
+  async #syncName(): Promise<Error | undefined> {
+    const { path, logger, syncFolder = syncFolderOnDisk } = this.#options;
+    try {
+      await syncFolder(dirname(path));
+      this.#unnamed = false;
+      return undefined;
+    } catch (error) {
+      logger.error({ path, err: error }, "journal's folder was not synced: new inputs are refused");
+      return new Error("the journal's folder was not synced", { cause: error });
+    }
   }
 
   async #compact(): Promise<void> {
@@ -113,17 +139,21 @@ export class Journal {
     if (this.#bytes < live.length * 2 + SLACK_BYTES) return;
     try {
       const fresh = await rewrite(path, live);
-      await this.#handle.close();
+      const old = this.#handle;
+      // From the rename on the name means the new file, whatever else fails.
       this.#handle = fresh;
       this.#bytes = Buffer.byteLength(live);
+      this.#unnamed = true;
+      await this.#syncName();
+      await old.close();
     } catch (error) {
-      // What was appended is safe in the old file; the next append tries again.
+      // Nothing was renamed, and what was appended is safe in the old file; the next append tries again.
       logger.warn({ path, err: error }, "journal was not compacted");
     }
   }
 }
 
-/** Replaces the file in one step and returns it open for appending. */
+/** Replaces the file in one step and returns it open for appending; throws = the old one still has the name. */
 async function rewrite(path: string, text: string): Promise<FileHandle> {
   const temporary = `${path}.new`;
   const handle = await open(temporary, "w", 0o600);
@@ -131,15 +161,18 @@ async function rewrite(path: string, text: string): Promise<FileHandle> {
     await handle.writeFile(text);
     await handle.sync();
     await rename(temporary, path);
-    const folder = await open(dirname(path), "r");
-    try {
-      await folder.sync();
-    } finally {
-      await folder.close();
-    }
     return handle;
   } catch (error) {
     await handle.close();
     throw error;
+  }
+}
+
+async function syncFolderOnDisk(path: string): Promise<void> {
+  const folder = await open(path, "r");
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
   }
 }
