@@ -4,8 +4,10 @@ import { leaveFailure } from "#runtime/termination.ts";
 import { bridgeLogLevel, bridgeOptions } from "../config/bridge.ts";
 import type { Environment } from "../config.ts";
 import { runUntilSignalled } from "../lifetime.ts";
+import { tuneCollector } from "../node-flags.ts";
 
 export function bridge(environment: Environment): Promise<number> {
+  tuneCollector();
   const logger = createLogger("bridge", bridgeLogLevel(environment));
   const options = bridgeOptions(environment, logger);
   // The last thing that a process with a defect does.

@@ -4,8 +4,10 @@ import { createLogger } from "#lib/logger.ts";
 import { gatewayOptions, gatewaySettings } from "../config/gateway.ts";
 import type { Environment } from "../config.ts";
 import { closeAfter, runUntilSignalled } from "../lifetime.ts";
+import { tuneCollector } from "../node-flags.ts";
 
 export function gateway(environment: Environment): Promise<number> {
+  tuneCollector();
   const set = gatewaySettings(environment);
   const logger = createLogger("gateway", set.ARGUS_LOG_LEVEL);
   return runUntilSignalled(async (signal) => {

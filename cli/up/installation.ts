@@ -14,6 +14,7 @@ import {
 import type { Environment } from "../config.ts";
 import type { DataFolder } from "../data-folder.ts";
 import { bwrapCheck } from "../doctor/programs.ts";
+import { nodeFlags } from "../node-flags.ts";
 import { type Ready, readyText } from "./banner.ts";
 import { applyFoundation, echoSpec, ensureMain, type MainRuntime } from "./bootstrap.ts";
 import { type ChildOptions, superviseChild, waitUntilReady } from "./child.ts";
@@ -185,7 +186,7 @@ async function startProcess(
   const options: ChildOptions = {
     name,
     command: process.execPath,
-    args: [join(installedProgram().root, "cli", "argus.ts"), name],
+    args: [...nodeFlags(name), join(installedProgram().root, "cli", "argus.ts"), name],
     environment,
     log: new LogFile(join(it.folder.logs, `${name}.log`)),
     started,

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, realpathSync, statSync } from "node:fs";
 import { chmod, mkdir, rm, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { DataFolder } from "../data-folder.ts";
+import { nodeFlags, RELAYS } from "../node-flags.ts";
 import { mirrorProgram, type Program } from "./mirror.ts";
 
 /** The program as it is installed: this file's checkout, the Node that runs it, Codex from its packages. */
@@ -61,13 +62,20 @@ export async function installBin(
       : installed;
   await mkdir(folder.bin, { recursive: true });
   const launcher = join(folder.bin, "argus");
-  const words = [program.node, join(program.root, "cli", "argus.ts")].map(quoted).join(" ");
-  await writeFile(launcher, `#!/bin/sh\nexec ${words} "$@"\n`);
+  await writeFile(launcher, launcherText(program));
   await chmod(launcher, 0o755);
   const codex = join(folder.bin, "codex");
   await rm(codex, { force: true });
   if (program.codex) await symlink(program.codex, codex);
   return program;
+}
+
+/** A POSIX shell script that runs `argus` with the flags of its command. */
+function launcherText({ node, root }: Program): string {
+  const run = (flags: string[]) =>
+    `exec ${[node, ...flags, join(root, "cli", "argus.ts")].map(quoted).join(" ")} "$@"`;
+  const cases = RELAYS.map((relay) => `  ${relay}) ${run(nodeFlags(relay))} ;;`);
+  return ["#!/bin/sh", 'case "$1" in', ...cases, "esac", run([]), ""].join("\n");
 }
 
 function runnableByAll({ root, node, codex }: Program): boolean {

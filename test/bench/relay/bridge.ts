@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { SignJWT } from "jose";
 import type { HelloParams } from "#protocol/bridge.ts";
 import { POD_ENV, type RuntimeSpec } from "#protocol/pod.ts";
-import { ARGUS } from "./gateway.ts";
+import { argus } from "./gateway.ts";
 import type { Candidate } from "./load.ts";
 import { freePort, start } from "./process.ts";
 
@@ -28,7 +28,7 @@ export async function startBridgeCandidate(
   await writeFile(join(folder, "keys", KEY_ID), pem);
   const ports = { ARGUS_BRIDGE_PORT: String(port), ARGUS_PROBE_PORT: String(probePort) };
   const started = await start({
-    command: [process.execPath, ARGUS, "bridge"],
+    command: argus("bridge"),
     env: { ...env, ...ports },
     port,
   });

@@ -2,13 +2,22 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { nodeFlags } from "#cli/node-flags.ts";
 import type { HelloResult } from "#protocol/bridge.ts";
 import type { PreparedCluster } from "./cluster-process.ts";
 import type { Candidate } from "./load.ts";
 import { freePort, LOAD_CORE, start } from "./process.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..", "..");
-export const ARGUS = join(ROOT, "cli", "argus.ts");
+
+/** How `argus up` and the launcher start a command. */
+export const argus = (command: string): string[] => [
+  process.execPath,
+  ...nodeFlags(command),
+  join(ROOT, "cli", "argus.ts"),
+  command,
+];
+
 const ADMIN_TOKEN = "admin-token-of-the-benchmark";
 
 /** The real gateway, started as in production, before a session whose pod is the load. */
@@ -23,7 +32,7 @@ export async function startGatewayCandidate(folder: string): Promise<Candidate> 
     ARGUS_LISTEN: `127.0.0.1:${port}`,
     ARGUS_LOG_LEVEL: "warn",
   };
-  const started = await start({ command: [process.execPath, ARGUS, "gateway"], env, port });
+  const started = await start({ command: argus("gateway"), env, port });
   await ready(port);
   const settings = {
     wire: "ws",

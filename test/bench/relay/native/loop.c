@@ -229,9 +229,7 @@ static void adopt_pipes(void) {
   upstreams_ready = 1;
 }
 
-static bool unsent(void) { return upstreams[1]->out_length > upstreams[1]->out_at; }
-
-// The app-server outlives the load: its last line must be whole.
+// The app-server outlives the load: its last line must be whole, and no request may stay without an answer.
 void loop_end(void) {
   if (!*cfg.stub) return;
   conn *c = upstreams[1];
@@ -239,11 +237,17 @@ void loop_end(void) {
   c->flood = NULL;
   hooks.tick = NULL;
   hooks.next_tick = NULL;
+  set_up(NULL, answer);
   if (b && c->flood_at && b->bytes[c->flood_at - 1] != '\n') {
     const uint8_t *at = b->bytes + c->flood_at, *end = memchr(at, '\n', b->length - c->flood_at);
     send_bytes(c, at, (size_t)(end - at) + 1);
   }
-  run_while(unsent, 5 * SECOND, "end of the last line");
+  uint64_t before, deadline = now_ns() + 10 * SECOND;
+  do {
+    if (now_ns() > deadline) fail("the app-server does not come to rest");
+    before = total(upstreams, upstream_count) + total(clients, client_count);
+    run_until(now_ns() + 50 * MS);
+  } while (c->out_length > c->out_at || before != total(upstreams, upstream_count) + total(clients, client_count));
 }
 
 void loop_start(void) {
