@@ -94,9 +94,7 @@ const Idle = z
     parkAfterSeconds: z.int32().min(0).default(900).meta({
       description: "Stop the idle app-server after this time; 0 never. Any line starts it again",
     }),
-    suspendAfterSeconds: z.int32().min(0).default(0).meta({
-      description: "Remove the idle pod after this time, keep its volumes; 0 never",
-    }),
+    suspendAfterSeconds: z.int32().min(0).default(0),
     wakeOn: z
       .array(z.enum(["Message", "Node", "Cron"]))
       .max(3)

@@ -7,6 +7,7 @@ import {
   type ArgusSessionSpec as SessionSpec,
   type ArgusSessionStatus as SessionStatus,
 } from "./argus-session.ts";
+import { CRON_WORDS, described, SESSION_WORDS } from "./field-words.ts";
 import { structuralSchema } from "./structural.ts";
 
 export const GROUP = "argus.dev";
@@ -70,6 +71,8 @@ export interface Kind {
   categories: string[];
   spec: z.ZodType;
   status: z.ZodType;
+  /** Meanings of fields of the spec. */
+  words: Record<string, string>;
   columns: PrinterColumn[];
 }
 
@@ -86,6 +89,7 @@ export const KINDS: Kind[] = [
     categories: ["all", "argus"],
     spec: ArgusSessionSpec,
     status: ArgusSessionStatus,
+    words: SESSION_WORDS,
     columns: [
       { name: "Ready", type: "string", jsonPath: condition("Ready", "status") },
       { name: "Reason", type: "string", jsonPath: condition("Ready", "reason") },
@@ -110,6 +114,7 @@ export const KINDS: Kind[] = [
     categories: ["all", "argus"],
     spec: ArgusCronSpec,
     status: ArgusCronStatus,
+    words: CRON_WORDS,
     columns: [
       { name: "Schedule", type: "string", jsonPath: ".spec.schedule" },
       { name: "TimeZone", type: "string", jsonPath: ".spec.timeZone" },
@@ -121,6 +126,11 @@ export const KINDS: Kind[] = [
     ],
   },
 ];
+
+/** The schema of a kind's spec, every field with its meaning. */
+export function specSchema({ spec, words }: Kind): Record<string, unknown> {
+  return described(structuralSchema(spec), words);
+}
 
 /** The CustomResourceDefinition of one kind, ready for the API server. */
 export function customResourceDefinition(kind: Kind): Record<string, unknown> {
@@ -154,7 +164,7 @@ export function customResourceDefinition(kind: Kind): Record<string, unknown> {
                 apiVersion: { type: "string" },
                 kind: { type: "string" },
                 metadata: { type: "object" },
-                spec: structuralSchema(kind.spec),
+                spec: specSchema(kind),
                 status: structuralSchema(kind.status),
               },
             },

@@ -1,4 +1,4 @@
-import { API_VERSION, type Kind } from "#crds/kinds.ts";
+import { API_VERSION, type Kind, specSchema } from "#crds/kinds.ts";
 import { structuralSchema } from "#crds/structural.ts";
 import { code, markdownTable } from "./markdown.ts";
 
@@ -29,7 +29,8 @@ export function kindPage(kind: Kind): string {
     "",
     "## spec",
     "",
-    fieldTable(structuralSchema(kind.spec)),
+    ...(kind.words[""] ? [`${kind.words[""]}.`, ""] : []),
+    fieldTable(specSchema(kind)),
     "",
     "## status",
     "",

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { z } from "zod";
+import { described } from "#crds/field-words.ts";
 import { customResourceDefinitions } from "#crds/kinds.ts";
 import { structuralSchema } from "#crds/structural.ts";
 
@@ -44,6 +45,26 @@ test.each(schemas)(
     expect(unbounded.filter((path) => !/^\.(kind|apiVersion|metadata)/.test(path))).toEqual([]);
   },
 );
+
+test.each(schemas)(
+  "$kind: kubectl explain tells what each field of the spec means",
+  ({ schema }) => {
+    const spec = (schema.properties as Record<string, Json>).spec?.properties as Record<
+      string,
+      Json
+    >;
+    const silent = Object.keys(spec).filter((name) => !spec[name]?.description);
+    expect(silent).toEqual([]);
+  },
+);
+
+test("a meaning of a field that is not there is refused", () => {
+  const schema = { type: "object", properties: { a: { type: "string" } } };
+  expect(described(structuredClone(schema), { a: "first" })).toMatchObject({
+    properties: { a: { description: "first" } },
+  });
+  expect(() => described(schema, { b: "gone" })).toThrow("b: the schema has no such field");
+});
 
 test.each(schemas)("$kind: no field has a name that YAML 1.1 reads as a boolean", ({ schema }) => {
   const wrong: string[] = [];

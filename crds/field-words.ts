@@ -1,0 +1,76 @@
+type Json = Record<string, unknown>;
+
+const LATER = "Checked and kept; nothing acts on it yet";
+
+/** What fields mean that do not say it where they are declared, by their path below `spec`. */
+export const SESSION_WORDS: Record<string, string> = {
+  operatingMode: "Suspended: the pod is removed, its volumes stay as retention says",
+  shutdownTime: LATER,
+  shutdownPolicy: LATER,
+  ttlSecondsAfterFinished: LATER,
+  idle: "What happens to a session that nobody uses",
+  "idle.suspendAfterSeconds": LATER,
+  "idle.wakeOn": LATER,
+  heartbeat: LATER,
+  "heartbeat.intervalSeconds": LATER,
+  "heartbeat.activeHours": LATER,
+  "heartbeat.activeHours.start": "HH:MM",
+  "heartbeat.activeHours.end": "HH:MM",
+  "heartbeat.timeZone": "IANA name, for example Europe/Helsinki",
+  runtime: "The app-server that the session runs",
+  "runtime.args": "Arguments after the command",
+  "runtime.protocol": "What the app-server speaks over stdio",
+  "runtime.env": "Variables of the app-server",
+  "runtime.env[].name": "Name of the variable",
+  "runtime.env[].value": "Its value",
+  "runtime.env[].valueFrom": "Where its value comes from",
+  "runtime.env[].valueFrom.secretKeyRef": "A key of a Secret in the session's namespace",
+  turn: LATER,
+  "turn.silenceSeconds": LATER,
+  "turn.commandSilenceSeconds": LATER,
+  mcpServers: LATER,
+  resources: "Requests and limits of the agent's container",
+  limits: "Limits that Kubernetes has no field for",
+  podTemplate: "Merged into the pod that Argus makes",
+  "podTemplate.metadata": "Labels and annotations of the pod",
+  "podTemplate.spec": "A part of a pod's spec",
+  volumeClaimTemplates: "Volumes of the session; without any it gets a workspace of 5Gi",
+  persistentVolumeClaimRetentionPolicy: "What becomes of the volumes",
+  "persistentVolumeClaimRetentionPolicy.whenDeleted": "When the session is deleted",
+  "persistentVolumeClaimRetentionPolicy.whenSuspended": "When the session is suspended",
+  "persistentVolumeClaimRetentionPolicy.confirmDataLoss": "Allows whenSuspended: Delete",
+  service: LATER,
+  networkPolicyManagement: `${LATER}: network policies are yours to make`,
+  networkPolicy: `${LATER}: network policies are yours to make`,
+  "networkPolicy.egressMode": LATER,
+};
+
+export const CRON_WORDS: Record<string, string> = {
+  "": "Crons are checked and kept; nothing runs them yet",
+  suspend: LATER,
+  startingDeadlineSeconds: LATER,
+  concurrencyPolicy: LATER,
+  sessionRef: "The session that gets the message",
+  "sessionRef.name": "Its name, in the same namespace",
+  event: "What it gets",
+  "event.text": "The message",
+};
+
+/** `schema` with these descriptions where it has none. Throws for a path that it does not have. */
+export function described(schema: Json, words: Record<string, string>): Json {
+  for (const [path, text] of Object.entries(words)) {
+    const node = at(schema, path);
+    if (!node) throw new Error(`${path}: the schema has no such field`);
+    node.description ??= text;
+  }
+  return schema;
+}
+
+function at(schema: Json, path: string): Json | undefined {
+  if (!path) return schema;
+  return path.split(".").reduce<Json | undefined>((node, step) => {
+    const properties = node?.properties as Record<string, Json> | undefined;
+    const child = properties?.[step.replace("[]", "")];
+    return step.endsWith("[]") ? (child?.items as Json | undefined) : child;
+  }, schema);
+}
