@@ -54,7 +54,7 @@ async function greet(
   connection: BridgeConnection,
   { address, role, resume, keys, podTokens }: DialOptions,
 ): Promise<HelloResult> {
-  const token = await keys.helloToken(address.podUid);
+  const token = await keys.helloToken(address.podUid, role);
   const hello = { id: 1, method: "bridge/hello", params: { token, role, ...resume } };
   const answer = parseAnswer(await connection.ask(JSON.stringify(hello)));
   if ("refusal" in answer) throw refused(address, answer.refusal);
@@ -96,6 +96,9 @@ function refused({ podName }: BridgeAddress, refusal: HelloRefusal): ArgusError 
     signature: "The pod does not know the gateway's key yet; a new key reaches it within minutes.",
     audience: "Another pod answers at the session's address; waiting for the right one.",
     epoch: "A newer gateway serves this session: connect to that one.",
+    role: "The bridge does not take the gateway's hello for this role: their versions do not fit.",
+    used: "The gateway's hello was used before; the next dial signs a fresh one.",
+    busy: "The session's pod has too many connections already; it is tried again.",
     malformed: "The bridge does not understand the gateway's hello: their versions do not fit.",
   };
   return new ArgusError("Unauthorized", words[refusal.reason], {

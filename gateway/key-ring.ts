@@ -1,9 +1,9 @@
-import { createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
+import { createPrivateKey, createPublicKey, type KeyObject, randomUUID } from "node:crypto";
 import { type JWTPayload, jwtVerify, SignJWT } from "jose";
 import { configMaps } from "#cluster/resources.ts";
 import type { KubeClient, KubeObject } from "#cluster/types.ts";
 import { ArgusError } from "#lib/errors.ts";
-import { HELLO_TTL_SECONDS } from "#protocol/bridge.ts";
+import { HELLO_TTL_SECONDS, type HelloClaims, type PeerRole } from "#protocol/bridge.ts";
 import type { GatewayKey } from "#protocol/document.ts";
 import { POD } from "#protocol/pod.ts";
 import { newKey, publishedKeys, signingKey, tidyKeys } from "./keys.ts";
@@ -36,11 +36,19 @@ export class KeyRing {
     );
   }
 
-  /** The token of `bridge/hello`: for this pod, for one minute, in this gateway's epoch. */
-  helloToken(podUid: string): Promise<string> {
+  /** The token of one `bridge/hello`: for this pod and role, for one minute, in this gateway's epoch. */
+  helloToken(podUid: string, role: PeerRole): Promise<string> {
     const iat = Math.floor(this.#now() / 1000);
     const { epoch } = this.#state.current;
-    return this.#sign(this.#signer(), { aud: podUid, iat, exp: iat + HELLO_TTL_SECONDS, epoch });
+    const claims: HelloClaims = {
+      aud: podUid,
+      iat,
+      exp: iat + HELLO_TTL_SECONDS,
+      epoch,
+      role,
+      jti: randomUUID(),
+    };
+    return this.#sign(this.#signer(), { ...claims });
   }
 
   /** Signs a longer-lived token; first makes sure that its key is kept as long as `claims.exp` (seconds). */

@@ -26,6 +26,10 @@ export const HelloClaims = z.object({
   iat: z.int(),
   /** The gateway's start counter. A bridge serves the highest epoch it has seen and refuses lower ones for good. */
   epoch: z.int().min(0),
+  /** What the peer may be: a bridge refuses a hello that names another role, or a token that names none. */
+  role: PeerRole.optional(),
+  /** Nonce: a bridge takes each token once, and none without it. */
+  jti: z.string().min(1).max(128).optional(),
 });
 export type HelloClaims = z.infer<typeof HelloClaims>;
 export const HELLO_TTL_SECONDS = 60;
@@ -69,7 +73,7 @@ export type HelloResult = z.infer<typeof HelloResult>;
 
 /** `data` of a refused hello. `now` (ms) lets the gateway see a clock skew. */
 export const HelloRefusal = z.object({
-  reason: z.enum(["malformed", "signature", "audience", "time", "epoch"]),
+  reason: z.enum(["malformed", "signature", "audience", "time", "epoch", "role", "used", "busy"]),
   now: z.int(),
   /** Highest epoch seen, when reason is epoch. */
   epoch: z.int().optional(),

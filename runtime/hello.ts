@@ -8,6 +8,7 @@ import {
   HelloParams,
   type HelloRefusal,
 } from "#protocol/bridge.ts";
+import type { UsedTokens } from "./used-tokens.ts";
 
 /** Difference of clocks that is forgiven, both ways. */
 const SKEW_MS = 5_000;
@@ -17,6 +18,7 @@ const KEY_ID = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
 export interface HelloContext {
   keysFolder: string;
   podUid: string;
+  used: UsedTokens;
   /** ms since the epoch. */
   now: number;
 }
@@ -25,7 +27,7 @@ export type HelloCheck =
   | { ok: true; id: Buffer; params: HelloParams; epoch: number }
   | { ok: false; id: Buffer | null; refusal: HelloRefusal; skewMs?: number };
 
-/** Checks a peer's first line: form, signature by a published key, audience, time. The epoch is the caller's to judge. */
+/** Checks a peer's first line: form, signature by a published key, audience, time, role, first use. The epoch is the caller's to judge. */
 export async function checkHello(line: Buffer, context: HelloContext): Promise<HelloCheck> {
   const scan = scanLine(line);
   const id = idOf(line, scan);
@@ -41,6 +43,10 @@ export async function checkHello(line: Buffer, context: HelloContext): Promise<H
   if (claims.aud !== context.podUid) return refuse("audience");
   const skewMs = skewOf(claims, context.now);
   if (skewMs !== undefined) return refuse("time", skewMs);
+  if (claims.role !== params.data.role) return refuse("role");
+  if (claims.jti === undefined) return refuse("malformed");
+  const refusal = context.used.use(claims.jti, claims.exp * 1000 + SKEW_MS, context.now);
+  if (refusal) return refuse(refusal);
   return { ok: true, id, params: params.data, epoch: claims.epoch };
 }
 

@@ -1,7 +1,6 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
-import { ArgusError } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
 import type { Listening } from "#lib/running.ts";
 import type { HelloParams, HelloRefusal, HelloResult } from "#protocol/bridge.ts";
@@ -10,6 +9,7 @@ import type { EpochFence } from "./epoch.ts";
 import { checkHello, type HelloCheck } from "./hello.ts";
 import { type Peer, PeerConnection } from "./peer.ts";
 import { errorLine, resultLine } from "./rpc.ts";
+import { UsedTokens } from "./used-tokens.ts";
 
 export const MAX_HELLO_BYTES = 16 * 1024;
 export const HELLO_DEADLINE_MS = 10_000;
@@ -48,6 +48,7 @@ export class Listener implements Listening {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   readonly #peers = new Set<PeerConnection>();
+  readonly #used = new UsedTokens();
 
   private constructor(options: ListenerOptions, server: Server) {
     this.#options = options;
@@ -84,10 +85,8 @@ export class Listener implements Listening {
     this.#sockets.add(socket);
     socket.on("error", (error) => this.#options.logger.debug({ err: error }, "peer socket error"));
     socket.once("close", () => this.#sockets.delete(socket));
-    if (this.#sockets.size - this.#peers.size > MAX_STRANGERS) {
-      socket.destroy();
-      return;
-    }
+    const strangers = this.#sockets.size - this.#peers.size;
+    if (strangers > MAX_STRANGERS) return turnAway(socket, strangers > 2 * MAX_STRANGERS);
     this.#greet(socket).catch((error: unknown) => {
       this.#options.logger.warn({ err: error }, "peer was not accepted");
       socket.destroy();
@@ -99,11 +98,12 @@ export class Listener implements Listening {
     if (!read) return;
     const { line, rest } = read;
     const { keysFolder, podUid } = this.#options;
-    const check = await checkHello(line, { keysFolder, podUid, now: Date.now() });
+    const check = await checkHello(line, { keysFolder, podUid, used: this.#used, now: Date.now() });
     if (!check.ok) return this.#refuse(socket, check);
     const { epoch, id, params } = check;
     if (!(await this.#fenced(epoch))) return this.#refuse(socket, this.#stale(id));
-    if (this.#peers.size >= MAX_PEERS) throw new ArgusError("Busy", "too many peers");
+    if (this.#peers.size >= MAX_PEERS)
+      return this.#refuse(socket, { ok: false, id, refusal: busy() });
     const result = await this.#options.welcome();
     // Read again: a higher epoch may have come while we waited.
     if (epoch < this.#options.fence.highest) return this.#refuse(socket, this.#stale(id));
@@ -175,8 +175,24 @@ const MESSAGES: Record<HelloRefusal["reason"], string> = {
   signature: "The token is not signed by a key in the keys folder",
   audience: "The token is for another pod",
   time: "The token is not valid at this time; compare the clocks",
+  role: "The token is not signed for this role",
+  used: "The token was used before; sign a fresh one for each hello",
+  busy: "The bridge has too many connections; try again later",
   epoch: "A gateway of a higher epoch was here; this one is out of date",
 };
+
+const busy = (): HelloRefusal => ({ reason: "busy", now: Date.now() });
+
+/** One that is not even read. In a flood nobody is told why: that would cost what the bound saves. */
+function turnAway(socket: Socket, isFlood: boolean): void {
+  if (isFlood) {
+    socket.destroy();
+    return;
+  }
+  const error = { code: RPC_ERROR.busy, message: MESSAGES.busy, data: busy() };
+  socket.end(errorLine(null, error), () => socket.destroy());
+  setTimeout(() => socket.destroy(), LINGER_MS).unref();
+}
 
 /** The first line and what came behind it; undefined (and a destroyed socket) when it does not come in time or is too long. */
 async function readHello(

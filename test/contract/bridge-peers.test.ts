@@ -28,6 +28,9 @@ test("each wrong hello is refused with its reason and closed; nothing of it reac
     ["time", bridge.token(1, { iat: now - 100, exp: now - 50 }), {}],
     ["time", bridge.token(1, { iat: now + 50, exp: now + 100 }), {}],
     ["time", bridge.token(1, { exp: now + 3600 }), {}],
+    ["role", bridge.token(1, { role: "client" }), { role: "lane" }],
+    ["role", bridge.token(1, { role: undefined }), {}],
+    ["malformed", bridge.token(1, { jti: undefined }), {}],
   ];
   for (const [reason, token, changed] of cases) {
     const peer = bridge.dial();
@@ -48,6 +51,35 @@ test("each wrong hello is refused with its reason and closed; nothing of it reac
   const good = await bridge.join();
   await good.request("test/echo", {});
   expect(bridge.received().some(({ params }) => params?.after !== undefined)).toBe(false);
+});
+
+test("a token works once", async () => {
+  const bridge = await start();
+  const token = await bridge.token(1);
+  await bridge.dial().request("bridge/hello", { token, role: "client" });
+  const thief = bridge.dial();
+  const { error } = await thief.ask("bridge/hello", { token, role: "client" });
+  expect(error?.data).toMatchObject({ reason: "used" });
+  await thief.closed;
+});
+
+test("a connection too many is told so before it is closed", async () => {
+  const bridge = await start();
+  const strangers = Array.from({ length: 64 }, () => bridge.dial());
+  for (const { socket } of strangers) if (socket.connecting) await once(socket, "connect");
+  const late = bridge.dial();
+  const line = await late.waitFor("the reason", ({ error }) => error !== undefined);
+  expect(line.error).toMatchObject({ code: -32001, data: { reason: "busy" } });
+  await late.closed;
+});
+
+test("a peer too many is answered before it is closed", async () => {
+  const bridge = await start();
+  for (let n = 0; n < 256; n += 1) await bridge.join();
+  const late = bridge.dial();
+  const hello = { token: await bridge.token(1), role: "client" };
+  expect((await late.ask("bridge/hello", hello)).error?.data).toMatchObject({ reason: "busy" });
+  await late.closed;
 });
 
 test("a published key counts at once, a withdrawn one no more", async () => {
@@ -99,7 +131,7 @@ async function outsider(bridge: TestBridge, epoch: number) {
   child.stdout.on("data", (chunk: Buffer) => {
     seen += chunk.toString();
   });
-  const params = { token: await bridge.token(epoch), role: "lane" };
+  const params = { token: await bridge.token(epoch, { role: "lane" }), role: "lane" };
   child.stdin.write(`${JSON.stringify({ id: 1, method: "bridge/hello", params })}\n`);
   await eventually("hello answered", () => seen.includes('"podToken"'));
   return { child, seen: () => seen };

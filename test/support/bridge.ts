@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -65,7 +66,8 @@ export class TestBridge {
   /** Signed like the gateway's; claims can be changed. */
   async token(epoch: number, changed: Record<string, unknown> = {}, kid = "k1"): Promise<string> {
     const iat = Math.floor(Date.now() / 1000);
-    const claims = { aud: this.volume.podUid, iat, exp: iat + 60, epoch, ...changed };
+    const own = { role: "client", jti: randomUUID() };
+    const claims = { aud: this.volume.podUid, iat, exp: iat + 60, epoch, ...own, ...changed };
     return new CompactSign(Buffer.from(JSON.stringify(claims)))
       .setProtectedHeader({ alg: "EdDSA", kid })
       .sign(this.volume.key);

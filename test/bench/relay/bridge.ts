@@ -8,6 +8,8 @@ import { argus } from "./gateway.ts";
 import type { Candidate } from "./load.ts";
 import { freePort, start } from "./process.ts";
 
+/** Connections of one run at most: each needs a hello of its own. */
+const GREETINGS = 40;
 const KEY_ID = "bench-key";
 
 export interface BridgeCandidate extends Candidate {
@@ -39,7 +41,7 @@ export async function startBridgeCandidate(
     fan: 1,
     front: `127.0.0.1:${port}`,
     stub: join(folder, "stub.sock"),
-    greet: await greeting(),
+    greet: (await Promise.all(Array.from({ length: GREETINGS }, greeting))).join("\n"),
   });
   return {
     name: "bridge",
@@ -97,7 +99,8 @@ async function ready(probePort: number): Promise<void> {
 }
 
 async function greet(key: KeyObject, podUid: string): Promise<string> {
-  const token = await new SignJWT({ epoch: 1 })
+  const token = await new SignJWT({ epoch: 1, role: "client" })
+    .setJti(randomUUID())
     .setProtectedHeader({ alg: "EdDSA", kid: KEY_ID })
     .setAudience(podUid)
     .setIssuedAt()

@@ -44,15 +44,15 @@ beforeEach(async () => {
 
 test("a rotated key takes over ten minutes after it was published, not after it was made", async () => {
   await keys.publish(kube, "ns");
-  const first = kidOf(await keys.helloToken("pod"));
+  const first = kidOf(await keys.helloToken("pod", "client"));
   const second = await keys.rotate();
   now += 2 * PUBLISH_LEAD_MS;
-  expect(kidOf(await keys.helloToken("pod"))).toBe(first);
+  expect(kidOf(await keys.helloToken("pod", "client"))).toBe(first);
   await keys.publish(kube, "ns");
   now += PUBLISH_LEAD_MS - 1;
-  expect(kidOf(await keys.helloToken("pod"))).toBe(first);
+  expect(kidOf(await keys.helloToken("pod", "client"))).toBe(first);
   now += 1;
-  expect(kidOf(await keys.helloToken("pod"))).toBe(second);
+  expect(kidOf(await keys.helloToken("pod", "client"))).toBe(second);
 });
 
 test("publishing again changes nothing and commits nothing", async () => {
@@ -93,7 +93,7 @@ test("a client token lives to its expiry, through rotations, and opens one objec
 });
 
 test("a hello's token is not a client's, and a changed byte is nobody's", async () => {
-  expect(await readClientToken(await keys.helloToken("argus-client"), keys)).toBeUndefined();
+  expect(await readClientToken(await keys.helloToken("argus-client", "client"), keys)).toBeUndefined();
   const request = { kind: "client" as const, sessions: ["s"], ttlSeconds: 60 };
   const { token } = await issueClientToken(request, { keys, session: () => session("u"), now });
   const at = token.indexOf(".") + 5;

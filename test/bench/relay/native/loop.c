@@ -180,6 +180,17 @@ void run_while(bool (*waiting)(void), uint64_t timeout_ns, const char *what) {
   }
 }
 
+/* A token works once: each connection sends the next line. */
+static void send_greeting(conn *c) {
+  static const char *next;
+  if (!next || !*next) next = cfg.greet;
+  size_t length = strcspn(next, "\n");
+  send_bytes(c, next, length);
+  send_bytes(c, "\n", 1);
+  next += length;
+  if (*next) next++;
+}
+
 conn *connect_client(void) {
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
   struct sockaddr_in to = address(cfg.front_host, cfg.front_port);
@@ -190,8 +201,7 @@ conn *connect_client(void) {
   if (cfg.websocket) {
     send_handshake(c);
   } else if (*cfg.greet) {
-    send_bytes(c, cfg.greet, strlen(cfg.greet));
-    send_bytes(c, "\n", 1);
+    send_greeting(c);
   } else {
     c->ready = true;
     clients_ready++;
