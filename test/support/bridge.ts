@@ -88,7 +88,7 @@ export class TestBridge {
     boot,
   }: JoinOptions = {}): Promise<BridgePeer & { hello: HelloResult }> {
     const peer = this.dial();
-    const token = await this.token(epoch);
+    const token = await this.token(epoch, { role });
     const hello = await peer.request("bridge/hello", { token, role, after, boot });
     return Object.assign(peer, { hello: hello as HelloResult });
   }
