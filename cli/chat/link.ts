@@ -26,13 +26,15 @@ export interface Link {
 interface End {
   code: number;
   reason: string;
-  /** Whether a frame ever arrived. */
-  served: boolean;
+  /** When the first frame arrived (ms); absent = none did. */
+  servedAt?: number;
   error?: Error;
 }
 
 const MAX_FRAME_BYTES = 64 * 1024 * 1024;
 const HANDSHAKE_MS = 15_000;
+/** A connection that served for this long was a good one: the pauses between dials begin anew. */
+const STABLE_MS = 10_000;
 /** Without a sign of life for this long the connection is taken for dead. */
 const SILENCE_MS = 60_000;
 
@@ -63,12 +65,12 @@ async function keepConnected(
   let everServed = false;
   let lostAt = options.clock.now();
   while (!signal.aborted) {
-    const end = await serve(connect(), options.onFrame, signal);
+    const end = await serve(connect(), options, signal);
     if (signal.aborted) return;
-    if (end.served) {
-      attempt = 0;
+    if (end.servedAt !== undefined) {
       everServed = true;
       lostAt = options.clock.now();
+      if (lostAt - end.servedAt >= STABLE_MS) attempt = 0;
     }
     const silentMs = options.clock.now() - lostAt;
     throwIfFinal(end, options, { everServed, silentMs });
@@ -81,16 +83,16 @@ async function keepConnected(
 /** Serves one connection to its end. */
 function serve(
   socket: WebSocket,
-  onFrame: (message: Envelope) => void,
+  { onFrame, clock }: LinkOptions,
   signal: AbortSignal,
 ): Promise<End> {
   return new Promise((resolve) => {
-    let served = false;
+    let served: { servedAt?: number } = {};
     let error: Error | undefined;
     const stop = () => socket.close(CLOSE.normal);
     const watchdog = watchSilence(socket);
     socket.on("message", (bytes: Buffer) => {
-      served = true;
+      served = { servedAt: served.servedAt ?? clock.now() };
       const message = parseFrame(bytes.toString("utf8"));
       if (message) onFrame(message);
     });
@@ -100,7 +102,7 @@ function serve(
     socket.on("close", (code, reason) => {
       watchdog();
       signal.removeEventListener("abort", stop);
-      resolve({ code, reason: reason.toString(), served, ...(error ? { error } : {}) });
+      resolve({ code, reason: reason.toString(), ...served, ...(error ? { error } : {}) });
     });
     signal.addEventListener("abort", stop);
     if (signal.aborted) stop();
