@@ -84,7 +84,8 @@ function unconfigured({ upstream, key }: GatewayOptions["model"]): Refusal | und
     return { status: 503, message: "No model is configured: set ARGUS_MODEL_UPSTREAM." };
   if (key || new URL(upstream).hostname !== NEEDS_KEY) return undefined;
   return {
-    status: 503,
+    // Nothing that passes by itself: Codex tries a 5xx five times, with pauses, before it says why.
+    status: 400,
     message: "No model key is configured: set ARGUS_MODEL_KEY or OPENAI_API_KEY.",
   };
 }

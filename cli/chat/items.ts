@@ -14,6 +14,7 @@ const STREAMS: Record<string, Shown["kind"] | undefined> = {
 export class Items {
   readonly #streamed = new Set<string>();
   readonly #ownInputs: (inputId: string) => boolean;
+  #lastError: string | undefined;
 
   /** `isOwn` tells whether an input id is one of this client's messages. */
   constructor(isOwn: (inputId: string) => boolean) {
@@ -29,7 +30,7 @@ export class Items {
       case "item/completed":
         return this.#completed(itemOf(params));
       case "error":
-        return [modelError(params)];
+        return [this.#error(params)];
       case "warning":
         return [{ kind: "note", text: textAt(params, "message") ?? "warning" }];
       case "configWarning":
@@ -37,6 +38,19 @@ export class Items {
       default:
         return [];
     }
+  }
+
+  /** Whether `reason` was shown already since the last call: the turn that failed of it need not repeat it. */
+  wasSaid(reason: string | undefined): boolean {
+    const said = reason !== undefined && plainReason(reason) === this.#lastError;
+    this.#lastError = undefined;
+    return said;
+  }
+
+  #error(params: unknown): Shown {
+    const shown = modelError(params);
+    if (shown.kind === "error") this.#lastError = shown.text;
+    return shown;
   }
 
   #stream(itemId: string, kind: Shown["kind"], params: unknown): Shown {
@@ -111,8 +125,18 @@ function commandEnd(item: unknown, streamed: boolean): Shown[] {
   return [...shown, { kind: "note", text: end }];
 }
 
+/** The words of an error; Codex hands on the whole JSON body where the model refuses a request. */
+export function plainReason(text: string): string {
+  if (!text.startsWith("{")) return text;
+  try {
+    return textAt(JSON.parse(text), "error", "message") ?? text;
+  } catch {
+    return text;
+  }
+}
+
 function modelError(params: unknown): Shown {
-  const message = textAt(params, "error", "message") ?? "unknown error";
+  const message = plainReason(textAt(params, "error", "message") ?? "unknown error");
   const retries =
     typeof params === "object" && params !== null && "willRetry" in params && params.willRetry;
   return retries

@@ -125,7 +125,8 @@ export function threadOpened(chat: Chat, result: unknown, isNew: boolean): void 
 function openedText(chat: Chat, result: unknown, isNew: boolean): string {
   const title = textAt(result, "thread", "name") ?? textAt(result, "thread", "preview");
   const what = isNew ? "new thread" : `thread continued${title ? `: ${title}` : ""}`;
-  return `session ${chat.session}, ${what}. /help lists the commands`;
+  const hint = chat.options.steer ? ". /help lists the commands" : "";
+  return `session ${chat.session}, ${what}${hint}`;
 }
 
 export function ready(chat: Chat): void {

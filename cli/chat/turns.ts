@@ -1,5 +1,6 @@
 import { RPC_ERROR } from "#protocol/envelope.ts";
 import { listAt, numberAt, textAt } from "./fields.ts";
+import { plainReason } from "./items.ts";
 import type { Message } from "./outbox.ts";
 import type { TurnEnd } from "./shown.ts";
 import { type Chat, request, show } from "./state.ts";
@@ -192,7 +193,8 @@ export function settle(chat: Chat, end: TurnEnd, reason?: string): void {
   if (chat.outbox.turn?.own) chat.outbox.forgetTurn();
   chat.lastStatus = "";
   if (end === "interrupted") show(chat, "status", "interrupted");
-  if (end === "failed") show(chat, "error", `the turn failed: ${reason ?? "no reason given"}`);
+  const why = chat.items.wasSaid(reason) ? "" : `: ${plainReason(reason ?? "no reason given")}`;
+  if (end === "failed") show(chat, "error", `the turn failed${why}`);
   if (end === "unknown") show(chat, "error", reason ?? "how the turn ended is not known");
   chat.effects.push({ type: "settled", end });
 }

@@ -418,6 +418,31 @@ test("a failed turn is told with its reason", () => {
   expect(driver.shown.at(-1)).toBe("error: the turn failed: quota exceeded");
 });
 
+test("of a refusal's JSON body only the words are shown", () => {
+  const driver = new Driver().ready();
+  driver.turn("go", "u1");
+  const error = { message: JSON.stringify({ error: { message: "no key", code: null } }) };
+  driver.notify(1, "turn/completed", { turn: { id: "u1", status: "failed", error } });
+  expect(driver.shown.at(-1)).toBe("error: the turn failed: no key");
+  driver.turn("again", "u2");
+  const broken = { message: "{ not JSON" };
+  driver.notify(2, "turn/completed", { turn: { id: "u2", status: "failed", error: broken } });
+  expect(driver.shown.at(-1)).toBe("error: the turn failed: { not JSON");
+});
+
+test("a reason that was shown is not repeated by the turn that failed of it, but by the next one", () => {
+  const driver = new Driver().ready();
+  const error = { message: "quota exceeded" };
+  driver.turn("go", "u1");
+  driver.notify(1, "error", { error, willRetry: false });
+  driver.notify(2, "turn/completed", { turn: { id: "u1", status: "failed", error } });
+  const errors = driver.shown.filter((line) => line.startsWith("error"));
+  expect(errors).toEqual(["error: quota exceeded", "error: the turn failed"]);
+  driver.turn("again", "u2");
+  driver.notify(3, "turn/completed", { turn: { id: "u2", status: "failed", error } });
+  expect(driver.shown.at(-1)).toBe("error: the turn failed: quota exceeded");
+});
+
 test("another client's turn that won the race does not count as the answer to our message", () => {
   const driver = new Driver().ready();
   driver.take({ type: "say", text: "mine" });
