@@ -147,3 +147,11 @@ test("the model's own errors pass; redirects, a dead upstream and a body over th
     error: { message: expect.stringMatching(/not reachable/) },
   });
 });
+
+test("without a key the refusal names it and is one that nobody tries again", async () => {
+  await rig.stop();
+  rig = await GatewayRig.start({ model: { upstream: "https://api.openai.com/v1" } });
+  const answer = await ask();
+  expect(answer.status).toBe(400);
+  expect(await answer.text()).toContain("set ARGUS_MODEL_KEY or OPENAI_API_KEY");
+});
