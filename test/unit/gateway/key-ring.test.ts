@@ -93,7 +93,9 @@ test("a client token lives to its expiry, through rotations, and opens one objec
 });
 
 test("a hello's token is not a client's, and a changed byte is nobody's", async () => {
-  expect(await readClientToken(await keys.helloToken("argus-client", "client"), keys)).toBeUndefined();
+  expect(
+    await readClientToken(await keys.helloToken("argus-client", "client"), keys),
+  ).toBeUndefined();
   const request = { kind: "client" as const, sessions: ["s"], ttlSeconds: 60 };
   const { token } = await issueClientToken(request, { keys, session: () => session("u"), now });
   const at = token.indexOf(".") + 5;

@@ -129,6 +129,18 @@ test("the next process starts at 0 again and its questions get other numbers; ol
   expect(ids.offer(ask, idOf(ask))).toMatchObject({ id: 2, repeated: false });
 });
 
+test("a forgotten question's number answers nothing, and its id asks anew under another", () => {
+  const ids = new ServerRequestIds(1);
+  const ask = bytes('{"id":0}');
+  ids.offer(ask, idOf(ask));
+  ids.forget(1);
+  ids.forget(99); // never given out
+  expect(ids.size).toBe(0);
+  const answer = bytes('{"id":1}');
+  expect(ids.answer(answer, idOf(answer))).toBeUndefined();
+  expect(ids.offer(ask, idOf(ask))).toMatchObject({ id: 2, repeated: false });
+});
+
 test("the question's id outlives its chunk", () => {
   const ids = new ServerRequestIds(1);
   const ask = bytes('{"id":"theirs"}');
