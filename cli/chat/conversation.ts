@@ -93,8 +93,10 @@ function answered(chat: Chat, asked: Asked, result: unknown): void {
       return turns.turnAccepted(chat, result);
     case "read":
       return turns.turnRead(chat, asked.turnId, result);
-    case "steer":
     case "interrupt":
+      return turns.cleanUp(chat);
+    case "steer":
+    case "clean":
       return undefined;
   }
 }
@@ -118,6 +120,8 @@ function failed(chat: Chat, asked: Asked, error: unknown): void {
     case "threads":
     case "interrupt":
       return show(chat, "error", message);
+    case "clean": // only some runtimes know it
+      return undefined;
   }
 }
 

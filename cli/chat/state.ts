@@ -38,7 +38,9 @@ export interface ChatOptions {
 
 /** What an answer is the answer to. */
 export type Asked =
-  | { kind: "initialize" | "list" | "start" | "resume" | "threads" | "interrupt" | "turn" }
+  | {
+      kind: "initialize" | "list" | "start" | "resume" | "threads" | "interrupt" | "clean" | "turn";
+    }
   | { kind: "read"; turnId: string }
   | { kind: "steer"; inputId: string; text: string };
 

@@ -105,6 +105,12 @@ export function interrupt(chat: Chat): void {
   });
 }
 
+/** An interrupt ends the turn, not the shell command that it runs: Codex keeps that as a background terminal. */
+export function cleanUp(chat: Chat): void {
+  const { threadId } = chat;
+  request(chat, { kind: "clean" }, "thread/backgroundTerminals/clean", { threadId });
+}
+
 /** Repeats the message under way with its input id: the ledger answers a known one and starts an unknown one. */
 export function settleUnderWay(chat: Chat): void {
   const message = chat.outbox.underWay;

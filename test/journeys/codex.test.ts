@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { once } from "node:events";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type FakeModel, startFakeModel } from "../fakes/model.ts";
 import { ArgusUp, argus } from "../support/argus-up.ts";
@@ -139,6 +140,22 @@ describe("a session with the real Codex", () => {
     await client.request("turn/interrupt", { threadId, turnId });
     expect(await endOf(client, turnId)).toBe("interrupted");
     await client.close();
+  });
+
+  test("argus chat ends the shell command of a turn that it interrupts", async () => {
+    const chat = up.spawn([
+      "chat",
+      "codex-never",
+      "--thread",
+      "new",
+      "--message",
+      "run: sleep 4321",
+    ]);
+    const ended = once(chat, "close");
+    await eventually("the command runs", () => up.find("sleep 4321").length > 0);
+    chat.kill("SIGINT");
+    await eventually("the command is gone", () => up.find("sleep 4321").length === 0);
+    await ended;
   });
 
   test("a running turn can be steered", async () => {

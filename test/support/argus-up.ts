@@ -112,6 +112,12 @@ export class ArgusUp {
     return stdout;
   }
 
+  /** `./argus …` against this installation, left running. */
+  spawn(args: string[]): ChildProcess {
+    const env = personEnvironment({ ARGUS_DATA: this.data });
+    return spawn(join(root, "argus"), args, { env, stdio: "ignore" });
+  }
+
   async connect(query: Record<string, string> = {}): Promise<WsClient> {
     return await WsClient.connect({ url: this.url, token: this.token, query });
   }

@@ -373,7 +373,14 @@ test("an interrupt ends the own turn; with none it means leaving", () => {
   expect(driver.others).toContain("leave");
   driver.turn("go", "u1");
   driver.take({ type: "interrupt" });
-  expect(driver.last("turn/interrupt").params).toEqual({ threadId: "t1", turnId: "u1" });
+  const asked = driver.last("turn/interrupt");
+  expect(asked.params).toEqual({ threadId: "t1", turnId: "u1" });
+  driver.frame({ id: asked.id, result: {} });
+  // Its shell command would run on.
+  const clean = driver.last("thread/backgroundTerminals/clean");
+  expect(clean.params).toEqual({ threadId: "t1" });
+  driver.frame({ id: clean.id, error: { code: -32600, message: "unknown variant" } });
+  expect(driver.shown.filter((line) => line.startsWith("error"))).toEqual([]);
   driver.notify(1, "turn/completed", { turn: { id: "u1", status: "interrupted" } });
   expect(driver.settled).toEqual(["interrupted"]);
 });
