@@ -35,6 +35,7 @@ function open(): Socket {
   });
   socket.on("error", () => socket.destroy());
   socket.on("close", () => {
+    if (upstream !== socket) return;
     upstream = undefined;
     for (const client of server.clients) client.terminate();
   });
@@ -42,6 +43,13 @@ function open(): Socket {
 }
 
 server.on("connection", (client) => {
+  const others = [...server.clients].filter(({ readyState }) => readyState === client.OPEN);
+  // The first of a new run: what is left of the last one may still be paused.
+  if (others.length === 1) {
+    const old = upstream;
+    upstream = undefined;
+    old?.destroy();
+  }
   upstream ??= open();
   client.on("message", (data) =>
     upstream?.write(`${JSON.stringify(JSON.parse(data.toString()))}\n`),
