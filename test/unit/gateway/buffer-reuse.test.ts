@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { BufferPool } from "#lib/buffer-pool.ts";
 import { LineFramer, readBuffers } from "#gateway/line-framer.ts";
+import { BufferPool } from "#lib/buffer-pool.ts";
 import { serverFrames } from "#test/support/frames.ts";
 
 test("a buffer given back is taken again, up to the bound", () => {
