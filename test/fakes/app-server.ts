@@ -168,7 +168,10 @@ const methods: Record<string, (id: unknown, params: Record<string, unknown>) => 
     const thread = onThread(id, params);
     const { clientUserMessageId: clientId, expectedTurnId } = params;
     if (!thread) return;
-    if (expectedTurnId !== thread.running?.id) return fail(id, -32600, "expected active turn id");
+    if (expectedTurnId !== thread.running?.id) {
+      fail(id, -32600, "expected active turn id");
+      return;
+    }
     const turnId = thread.running?.id;
     send({ id, result: { turnId } });
     const item = { type: "userMessage", clientId: clientId ?? null };
