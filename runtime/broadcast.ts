@@ -84,12 +84,12 @@ export class Broadcast {
     if (lines.length > 0) peer.send(Buffer.concat(lines));
   }
 
-  /** One buffer with the batch's lines, each with its number; the ring keeps slices of it. */
+  /** One buffer with the batch's lines, each with its number; the ring copies them. */
   #number(): Buffer {
     const first = this.#ring.seq + 1;
     const keys = this.#batch.map((_, index) => `"argusSeq":${first + index},`);
     const keyBytes = keys.reduce((sum, key) => sum + key.length, 0);
-    const numbered = Buffer.allocUnsafeSlow(this.#batchBytes + keyBytes);
+    const numbered = Buffer.allocUnsafe(this.#batchBytes + keyBytes);
     let at = 0;
     this.#batch.forEach(({ line, open }, index) => {
       const start = at;

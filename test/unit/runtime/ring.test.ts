@@ -25,6 +25,30 @@ test("a replay brings everything after a number, and names what is lost, for any
   );
 });
 
+test("bytes come back as they were, round the corner and through growth", () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.integer({ min: 1, max: 90_000 }), { minLength: 1, maxLength: 30 }),
+      fc.integer({ min: 100_000, max: 400_000 }),
+      (lengths, maxBytes) => {
+        const ring = new Ring(maxBytes);
+        const pushed = lengths.map((bytes, index) => Buffer.alloc(bytes, `${index}:`));
+        for (const each of pushed) {
+          const borrowed = Buffer.from(each);
+          ring.push(borrowed);
+          borrowed.fill(0);
+        }
+        const { lines } = ring.replay(0);
+        expect(lines.length).toBeGreaterThan(0);
+        const last = pushed.slice(-lines.length);
+        expect(lines.every((each, index) => each.equals(last[index] ?? Buffer.alloc(0)))).toBe(
+          true,
+        );
+      },
+    ),
+  );
+});
+
 test("a line larger than the ring leaves a gap and nothing else", () => {
   const ring = new Ring(50);
   ring.push(line(1));
