@@ -1,4 +1,5 @@
 import { mkdir, statfs } from "node:fs/promises";
+import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { ArgusError } from "#lib/errors.ts";
 import type { StoreReply, StoreRequest } from "./protocol.ts";
@@ -78,10 +79,13 @@ class FileStore implements Store {
   #error: Error | undefined;
 
   constructor({ folder, onHeld }: FileStoreOptions) {
-    this.#worker = new Worker(new URL("./worker.ts", import.meta.url), {
-      workerData: { folder },
-      execArgv: ["--disable-warning=ExperimentalWarning"],
-    });
+    this.#worker = new Worker(
+      new URL(`./worker${extname(import.meta.filename)}`, import.meta.url),
+      {
+        workerData: { folder },
+        execArgv: ["--disable-warning=ExperimentalWarning"],
+      },
+    );
     this.#opened.promise.catch(() => {});
     this.#failed.promise.catch(() => {});
     this.#worker.on("message", (message: StoreReply) => this.#receive(message, onHeld));

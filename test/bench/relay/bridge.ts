@@ -30,7 +30,7 @@ export async function startBridgeCandidate(
   await writeFile(join(folder, "keys", KEY_ID), pem);
   const ports = { ARGUS_BRIDGE_PORT: String(port), ARGUS_PROBE_PORT: String(probePort) };
   const started = await start({
-    command: argus("bridge"),
+    command: await argus("bridge", folder),
     env: { ...env, ...ports },
     port,
   });

@@ -4,19 +4,17 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { nodeFlags } from "#cli/node-flags.ts";
 import type { HelloResult } from "#protocol/bridge.ts";
+import { bundle } from "../../../scripts/bundle.ts";
 import type { PreparedCluster } from "./cluster-process.ts";
 import type { Candidate } from "./load.ts";
 import { freePort, LOAD_CORE, start } from "./process.ts";
 
-const ROOT = join(import.meta.dirname, "..", "..", "..");
-
-/** How `argus up` and the launcher start a command. */
-export const argus = (command: string): string[] => [
-  process.execPath,
-  ...nodeFlags(command),
-  join(ROOT, "cli", "argus.ts"),
-  command,
-];
+/** How an image starts a command: the bundle, made anew in `folder`. */
+export async function argus(command: string, folder: string): Promise<string[]> {
+  const program = join(folder, "program");
+  await bundle(program);
+  return [process.execPath, ...nodeFlags(command), join(program, "argus.js"), command];
+}
 
 const ADMIN_TOKEN = "admin-token-of-the-benchmark";
 
@@ -32,7 +30,7 @@ export async function startGatewayCandidate(folder: string): Promise<Candidate> 
     ARGUS_LISTEN: `127.0.0.1:${port}`,
     ARGUS_LOG_LEVEL: "warn",
   };
-  const started = await start({ command: argus("gateway"), env, port });
+  const started = await start({ command: await argus("gateway", folder), env, port });
   await ready(port);
   const settings = {
     wire: "ws",
