@@ -2,7 +2,7 @@ import type { Dispatcher } from "undici";
 import type { Logger } from "#lib/logger.ts";
 import type { Connection } from "./connection.ts";
 import { KubeError, type KubeStatus } from "./kube-error.ts";
-import type { KubeResponse, RequestOptions } from "./types.ts";
+import type { Fence, KubeResponse, RequestOptions } from "./types.ts";
 
 /** Deadline of a call that names none, body included. */
 export const CALL_TIMEOUT_MS = 30_000;
@@ -25,14 +25,21 @@ interface Deadline {
 export class Caller {
   readonly #connection: Connection;
   readonly #logger: Logger;
+  readonly #fence: Fence | undefined;
 
-  constructor(connection: Connection, logger: Logger) {
+  constructor(connection: Connection, logger: Logger, fence?: Fence) {
     this.#connection = connection;
     this.#logger = logger;
+    this.#fence = fence;
+  }
+
+  fenced(fence: Fence): Caller {
+    return new Caller(this.#connection, this.#logger, fence);
   }
 
   /** The answer, whatever its status; the caller must read or dump the body. Throws KubeError when none came. */
-  async send(call: Call): Promise<KubeResponse> {
+  async send(wanted: Call): Promise<KubeResponse> {
+    const call = this.#withFence(wanted);
     const deadline = startDeadline(call);
     try {
       const answer = await this.#sendTwice(call, deadline.signal);
@@ -48,12 +55,13 @@ export class Caller {
 
   /** The parsed body of a successful call; throws KubeError for every other status. */
   async json<T>(call: Call): Promise<T> {
+    const { signal } = this.#withFence(call);
     const answer = await this.send(call);
     if (answer.status >= 300) throw await failureOf(call.label, answer);
     try {
       return (await answer.body.json()) as T;
     } catch (cause) {
-      if (call.signal?.aborted) throw call.signal.reason;
+      if (signal?.aborted) throw signal.reason;
       throw new KubeError({ call: call.label, status: 0, cause });
     }
   }
@@ -72,6 +80,8 @@ export class Caller {
 
   async #sendOnce(call: Call, signal: AbortSignal, stale: boolean) {
     const target = await this.#connection.target(stale);
+    // Nothing may come between this look and the request.
+    if (call.method !== "GET") this.#fence?.check();
     const watch = call.query?.watch === true;
     const dispatcher = watch ? target.watches : target.calls;
     const url = new URL(`${target.server}${call.path}`);
@@ -86,6 +96,12 @@ export class Caller {
       headersTimeout: 0,
       bodyTimeout: 0,
     });
+  }
+
+  #withFence(call: Call): Call {
+    if (!this.#fence || call.method === "GET") return call;
+    const { signal } = this.#fence;
+    return { ...call, signal: call.signal ? AbortSignal.any([call.signal, signal]) : signal };
   }
 
   #warn(call: Call, header: string | string[] | undefined): void {

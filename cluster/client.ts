@@ -23,13 +23,17 @@ export async function createKubeClient(
 ): Promise<KubeClient & { namespace: string }> {
   const connection = await loadConnection(options);
   const caller = new Caller(connection, options.logger);
+  return { namespace: connection.namespace, ...clientOf(caller, () => connection.close()) };
+}
+
+function clientOf(caller: Caller, close: () => Promise<void>): KubeClient {
   return {
-    namespace: connection.namespace,
     ...reads(caller),
     ...writes(caller),
     request: (method, path, more = {}) =>
       caller.send({ ...more, method, path, label: `${method} ${path}` }),
-    close: () => connection.close(),
+    fenced: (fence) => clientOf(caller.fenced(fence), close),
+    close,
   };
 }
 
@@ -59,7 +63,9 @@ interface ListBody<T> {
   metadata?: { resourceVersion?: string; continue?: string };
 }
 
-function writes(caller: Caller): Omit<KubeClient, "get" | "list" | "request" | "close"> {
+type Writes = "create" | "replace" | "apply" | "applyStatus" | "jsonPatch" | "delete";
+
+function writes(caller: Caller): Pick<KubeClient, Writes> {
   return {
     create: (resource, object) =>
       caller.json({

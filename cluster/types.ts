@@ -60,7 +60,17 @@ export interface KubeClient {
   delete(ref: ObjectRef, preconditions?: Preconditions): Promise<void>;
   /** Any call that has no method of its own (TokenReview, TokenRequest, watch); the caller reads the body. */
   request(method: string, path: string, options?: RequestOptions): Promise<KubeResponse>;
+  /** The same client, on the same connections, for somebody who may write only for a time. */
+  fenced(fence: Fence): KubeClient;
   close(): Promise<void>;
+}
+
+/** Who may write, and until when. */
+export interface Fence {
+  /** Throws when writing is over. Asked directly before the first byte of every request that is not a GET. */
+  check(): void;
+  /** Aborts writes under way when writing is over. */
+  signal: AbortSignal;
 }
 
 export interface ApplyOptions {

@@ -3,9 +3,8 @@ import type { WorkQueue } from "#lib/workqueue.ts";
 
 export type ReconcileResult = "success" | "requeue_after" | "error";
 
-/** Counts reconciles under controller-runtime's metric names, so that existing dashboards work. */
-export interface ControllerMetrics {
-  registry: Registry;
+/** Counts the reconciles of one kind. */
+export interface KindMetrics {
   /** Begins one reconcile; the returned function ends it. */
   started(): (result: ReconcileResult) => void;
 }
@@ -14,42 +13,63 @@ const BUCKETS_SECONDS = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
 ];
 
-export function controllerMetrics(controller: string, queue: WorkQueue): ControllerMetrics {
-  const registry = new Registry();
-  const registers = [registry];
-  const total = new Counter({
+/** All metrics of the process, under controller-runtime's names, so that existing dashboards work. */
+export class Metrics {
+  readonly registry = new Registry();
+  readonly #queues = new Map<string, WorkQueue>();
+  readonly #total = new Counter({
     name: "controller_runtime_reconcile_total",
     help: "Reconciles by result",
     labelNames: ["controller", "result"],
-    registers,
+    registers: [this.registry],
   });
-  const errors = new Counter({
+  readonly #errors = new Counter({
     name: "controller_runtime_reconcile_errors_total",
     help: "Reconciles that failed",
     labelNames: ["controller"],
-    registers,
+    registers: [this.registry],
   });
-  const seconds = new Histogram({
+  readonly #seconds = new Histogram({
     name: "controller_runtime_reconcile_time_seconds",
     help: "Duration of a reconcile",
     labelNames: ["controller"],
     buckets: BUCKETS_SECONDS,
-    registers,
+    registers: [this.registry],
   });
-  const depth: Gauge<"name"> = new Gauge({
-    name: "workqueue_depth",
-    help: "Keys that wait for a worker",
-    labelNames: ["name"],
-    registers,
-    collect: (): void => depth.set({ name: controller }, queue.depth),
-  });
-  const started = () => {
-    const end = seconds.startTimer({ controller });
-    return (result: ReconcileResult) => {
-      end();
-      total.inc({ controller, result });
-      if (result === "error") errors.inc({ controller });
+
+  /** @param isLeader whether this replica holds the Lease of that name. */
+  constructor({ lease, isLeader }: { lease: string; isLeader: () => boolean }) {
+    const registers = [this.registry];
+    const depth: Gauge<"name"> = new Gauge({
+      name: "workqueue_depth",
+      help: "Keys that wait for a worker",
+      labelNames: ["name"],
+      registers,
+      collect: (): void => {
+        for (const [name, queue] of this.#queues) depth.set({ name }, queue.depth);
+      },
+    });
+    const leader: Gauge<"name"> = new Gauge({
+      name: "leader_election_master_status",
+      help: "1 while this replica leads",
+      labelNames: ["name"],
+      registers,
+      collect: (): void => leader.set({ name: lease }, isLeader() ? 1 : 0),
+    });
+  }
+
+  /** The metrics of one kind, from now on with this queue. */
+  kind(controller: string, queue: WorkQueue): KindMetrics {
+    this.#queues.set(controller, queue);
+    return {
+      started: () => {
+        const end = this.#seconds.startTimer({ controller });
+        return (result) => {
+          end();
+          this.#total.inc({ controller, result });
+          if (result === "error") this.#errors.inc({ controller });
+        };
+      },
     };
-  };
-  return { registry, started };
+  }
 }

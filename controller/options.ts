@@ -10,6 +10,8 @@ export interface ControllerOptions {
   gatewayUrl: string;
   /** Codex model name for sessions; undefined = Codex's default. */
   model?: string;
+  /** Of this replica, of which never two may run at once; the one that led before leads again without waiting. */
+  identity: string;
   /** Health and metrics. */
   host: string;
   port: number;

@@ -3,7 +3,7 @@ import { ArgusError, errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
 import type { Running } from "#lib/running.ts";
 import type { WorkQueue } from "#lib/workqueue.ts";
-import type { ControllerMetrics } from "./metrics.ts";
+import type { KindMetrics } from "./metrics.ts";
 
 /** What a reconcile says about its key: all is as it should be, or look again later. A throw = retry with back-off. */
 export type Outcome = { done: true } | { requeueAfterMs: number };
@@ -24,7 +24,7 @@ export interface ReconcilerOptions {
   reconcile: Reconcile;
   /** Keys that are worked on at once. */
   workers: number;
-  metrics: ControllerMetrics;
+  metrics: KindMetrics;
   logger: Logger;
   clock?: Clock;
 }

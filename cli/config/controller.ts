@@ -1,3 +1,5 @@
+import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
 import { z } from "zod";
 import type { KubeClient } from "#cluster/types.ts";
 import type { ControllerOptions } from "#controller/options.ts";
@@ -35,6 +37,10 @@ export const ControllerEnvironment = z.object({
   ARGUS_LISTEN: listenAddress("127.0.0.1:8081").meta({
     description: "Address and port of health and metrics",
   }),
+  ARGUS_IDENTITY: z.string().max(253).optional().meta({
+    description:
+      "Name of this replica, of which never two run at once (its pod's name); random when absent",
+  }),
   ARGUS_UID_RANGE: uidRange.meta({ description: "User ids that sessions get" }),
   ARGUS_LOG_LEVEL: logLevel(),
 });
@@ -57,6 +63,7 @@ export function controllerOptions(
     defaultImage: set.ARGUS_DEFAULT_IMAGE,
     gatewayUrl: set.ARGUS_GATEWAY_URL,
     ...(set.ARGUS_MODEL ? { model: set.ARGUS_MODEL } : {}),
+    identity: set.ARGUS_IDENTITY ?? `${hostname()}_${randomUUID()}`,
     uidRange: set.ARGUS_UID_RANGE,
     logger,
   };

@@ -116,6 +116,8 @@ export function controllerEnvironment(
     ...NAMESPACE,
     KUBECONFIG: wiring.controllerKubeconfig,
     ARGUS_LISTEN: `127.0.0.1:${wiring.controllerPort}`,
+    // The supervisor never runs two: the next one need not wait for a Lease to expire.
+    ARGUS_IDENTITY: "argus-up",
     ARGUS_GATEWAY_URL: `http://127.0.0.1:${wiring.gatewayPort}`,
     ...(set.ARGUS_MODEL ? { ARGUS_MODEL: set.ARGUS_MODEL } : {}),
     ARGUS_LOG_LEVEL: set.ARGUS_LOG_LEVEL,

@@ -3,6 +3,7 @@ import { EventEmitter, on } from "node:events";
 import { KubeError } from "#cluster/kube-error.ts";
 import { collectionPath } from "#cluster/resources.ts";
 import type {
+  Fence,
   KubeClient,
   KubeObject,
   KubeResponse,
@@ -96,6 +97,20 @@ export class FakeKube implements KubeClient {
     if (options.query?.["sendInitialEvents"]) throw failure(422, "Invalid");
     const signal = options.signal ?? new AbortController().signal;
     return { status: 200, headers: {}, body: body(this.#watch(path, signal)) };
+  }
+
+  /** Writes of the fenced client are asked for first, as the real one does. */
+  fenced(fence: Fence): KubeClient {
+    const writes = ["create", "replace", "apply", "applyStatus", "jsonPatch", "delete"];
+    return new Proxy<KubeClient>(this, {
+      get: (target, name: keyof KubeClient) => {
+        const method = target[name] as (...words: unknown[]) => unknown;
+        return (...words: unknown[]) => {
+          if (writes.includes(name)) fence.check();
+          return method.apply(target, words);
+        };
+      },
+    });
   }
 
   async close(): Promise<void> {}

@@ -1,0 +1,75 @@
+import { type Informer, type KubeClient, type KubeObject } from "#cluster/types.ts";
+import type { Logger } from "#lib/logger.ts";
+import type { Running } from "#lib/running.ts";
+import { WorkQueue } from "#lib/workqueue.ts";
+import type { Metrics } from "./metrics.ts";
+import { type Reconcile, startReconciler } from "./reconciler.ts";
+import type { Troubles } from "./troubles.ts";
+
+export type Caches = Readonly<Record<string, Informer<KubeObject> & Running>>;
+
+/** One custom resource that the controller looks after, beside others. */
+export interface Kind {
+  /** Label of its logs and metrics: `argussession`. */
+  name: string;
+  /** Kept by every replica, so that a standby knows all when it takes over. */
+  caches: Caches;
+  /** Keys that are worked on at once. */
+  workers: number;
+  /**
+   * Begins a term as the leader, with the caches synced: fills the queue, subscribes to the caches until `signal` aborts, and
+   * returns what is to be done for each key.
+   */
+  begin(term: KindTerm, signal: AbortSignal): Promise<Reconcile>;
+}
+
+/** What a kind works with while this replica leads. */
+export interface KindTerm {
+  /** Refuses to write once the term is over. */
+  kube: KubeClient;
+  queue: WorkQueue;
+  troubles: Troubles;
+}
+
+export interface KindOptions {
+  kube: KubeClient;
+  metrics: Metrics;
+  troubles: Troubles;
+  logger: Logger;
+}
+
+/** Works on one kind until `signal` aborts, and then ends what is under way. */
+export async function workOn(
+  kind: Kind,
+  { kube, metrics, troubles, logger }: KindOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const { name, workers } = kind;
+  const queue = new WorkQueue();
+  const over = troubles.begin(`${name} does not work yet`);
+  try {
+    await Promise.all(Object.values(kind.caches).map((cache) => cache.synced(signal)));
+    const reconcile = await kind.begin({ kube, queue, troubles }, signal);
+    over();
+    logger.info({ controller: name, keys: queue.depth }, "works");
+    const counted = metrics.kind(name, queue);
+    await startReconciler({ name, queue, reconcile, workers, metrics: counted, logger }, signal)
+      .closed;
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  } finally {
+    over();
+    queue.close();
+  }
+}
+
+/** Calls `handler` for each change of the cache until `signal` aborts. */
+export function follow<T extends KubeObject>(
+  cache: Informer<T>,
+  signal: AbortSignal,
+  handler: (key: string, object: T) => void,
+): void {
+  if (signal.aborted) return;
+  const unsubscribe = cache.onChange(handler);
+  signal.addEventListener("abort", unsubscribe, { once: true });
+}

@@ -1,0 +1,106 @@
+import type { PersistentVolumeClaim, Pod } from "#cluster/core-types.ts";
+import { EventRecorder } from "#cluster/events.ts";
+import { IndexBy } from "#cluster/index-by.ts";
+import { startInformer } from "#cluster/informer.ts";
+import { persistentVolumeClaims, pods, serviceAccounts } from "#cluster/resources.ts";
+import type { Informer, KubeObject } from "#cluster/types.ts";
+import type { ArgusSession } from "#crds/kinds.ts";
+import { systemClock } from "#lib/clock.ts";
+import type { Running } from "#lib/running.ts";
+import type { Priority, WorkQueue } from "#lib/workqueue.ts";
+import { LABEL, POD } from "#protocol/pod.ts";
+import { follow, type Kind, type KindTerm } from "../kind.ts";
+import type { ControllerOptions } from "../options.ts";
+import { persist } from "../persist.ts";
+import type { Reconcile } from "../reconciler.ts";
+import { Written } from "../written.ts";
+import { BridgeReader } from "./bridge-reader.ts";
+import { leanPod } from "./lean-pod.ts";
+import { SessionReconciler } from "./reconcile.ts";
+import { UidBook } from "./uid-book.ts";
+
+const WORKERS = 16;
+
+export interface SessionKindOptions {
+  options: ControllerOptions;
+  sessions: Informer<ArgusSession> & Running;
+}
+
+/** ArgusSessions with their pods, volume claims and user ids. */
+export function sessionKind({ options, sessions }: SessionKindOptions, signal: AbortSignal): Kind {
+  const { kube, namespace, logger } = options;
+  const children = { namespace, labelSelector: LABEL.sessionUid, logger };
+  const caches = {
+    sessions,
+    pods: startInformer<Pod>(kube, pods, { ...children, transform: leanPod }, signal),
+    claims: startInformer<PersistentVolumeClaim>(kube, persistentVolumeClaims, children, signal),
+  };
+  const podsOf = new IndexBy(caches.pods, sessionUidOf);
+  const claimsOf = new IndexBy(caches.claims, sessionUidOf);
+  const world = { options, caches, podsOf, claimsOf };
+  return {
+    name: "argussession",
+    caches,
+    workers: WORKERS,
+    begin: (term, termSignal) => begin(world, term, termSignal),
+  };
+}
+
+interface World {
+  options: ControllerOptions;
+  caches: {
+    sessions: Informer<ArgusSession>;
+    pods: Informer<Pod>;
+    claims: Informer<PersistentVolumeClaim>;
+  };
+  podsOf: IndexBy<Pod>;
+  claimsOf: IndexBy<PersistentVolumeClaim>;
+}
+
+/** Everything that must be known before the first decision. */
+async function begin(world: World, term: KindTerm, signal: AbortSignal): Promise<Reconcile> {
+  const { options, caches, podsOf, claimsOf } = world;
+  const { namespace, uidRange, logger } = options;
+  const { kube, queue, troubles } = term;
+  const recorded = () => caches.sessions.list().flatMap(({ status }) => status?.runAsUser ?? []);
+  const book = new UidBook({ kube, namespace, range: uidRange, recorded });
+  await persist(() => book.load(), { logger, troubles }, signal);
+  const account = { resource: serviceAccounts, namespace, name: POD.serviceAccount };
+  const found = await persist(() => kube.get(account), { logger, troubles }, signal);
+  enqueue(world, queue, signal);
+  // Ids of sessions that went while no controller ran.
+  for (const name of book.names()) queue.add(`${namespace}/${name}`, "low");
+  const sessions = new SessionReconciler({
+    kube,
+    ...caches,
+    podsOf: (uid) => podsOf.get(uid),
+    claimsOf: (uid) => claimsOf.get(uid),
+    book,
+    bridges: new BridgeReader({ logger, onChange: (pod) => enqueueOwner(queue, pod, "high") }),
+    written: new Written(),
+    events: new EventRecorder({ kube, component: "argus-controller", logger }),
+    settings: options,
+    serviceAccountExists: found !== undefined,
+    clock: systemClock,
+  });
+  return (key) => sessions.reconcile(key);
+}
+
+/** What is there already waits behind what happens now. */
+function enqueue({ caches }: World, queue: WorkQueue, signal: AbortSignal): void {
+  for (const { metadata } of caches.sessions.list()) {
+    queue.add(`${metadata.namespace}/${metadata.name}`, "low");
+  }
+  follow(caches.sessions, signal, (key) => queue.add(key));
+  follow(caches.pods, signal, (_, pod) => enqueueOwner(queue, pod, "high"));
+  follow(caches.claims, signal, (_, claim) => enqueueOwner(queue, claim, "high"));
+}
+
+function enqueueOwner(queue: WorkQueue, { metadata }: KubeObject, priority: Priority): void {
+  const session = metadata.annotations?.[LABEL.sessionName];
+  if (session) queue.add(`${metadata.namespace}/${session}`, priority);
+}
+
+function sessionUidOf({ metadata }: KubeObject): string | undefined {
+  return metadata.labels?.[LABEL.sessionUid];
+}
