@@ -121,7 +121,8 @@ class Elector {
     const { kube, namespace, name, logger } = this.#options;
     let woken = Promise.withResolvers<void>();
     const fieldSelector = `metadata.name=${name}`;
-    const seen = startInformer(kube, leases, { namespace, fieldSelector, logger }, signal);
+    const options = { namespace, fieldSelector, logger, clock: this.#clock };
+    const seen = startInformer(kube, leases, options, signal);
     seen.onChange(() => {
       woken.resolve();
       woken = Promise.withResolvers<void>();

@@ -234,3 +234,29 @@ test("an event that cannot be written fails nothing", async () => {
   await recorder.record(map("x"), { reason: "Lost", message: "nobody hears" });
   await client.close();
 });
+
+test("behind a fence every write is asked for right before it is sent, and aborted when the fence falls", async () => {
+  const falls = new AbortController();
+  const asked: string[] = [];
+  const fenced = kube.fenced({ check: () => void asked.push("asked"), signal: falls.signal });
+  const made = await fenced.create(configMaps, map("fenced"));
+  await fenced.replace(configMaps, { ...made, data: { a: "1" } });
+  await fenced.apply(configMaps, map("fenced", { a: "2" }), { fieldManager: "a", force: true });
+  await fenced.jsonPatch(ref("fenced"), [{ op: "add", path: "/metadata/labels", value: {} }]);
+  await fenced.delete(ref("fenced"));
+  expect(asked).toHaveLength(5);
+  await fenced.get(ref("fenced"));
+  await fenced.list(configMaps, { namespace: NAMESPACE });
+  expect(asked).toHaveLength(5);
+  const underWay = fenced.create(configMaps, map("under-way"));
+  falls.abort(new Error("the fence fell"));
+  await expect(underWay).rejects.toThrow("the fence fell");
+  const closed = kube.fenced({
+    check: () => {
+      throw new Error("closed");
+    },
+    signal: new AbortController().signal,
+  });
+  await expect(closed.create(configMaps, map("never"))).rejects.toThrow("closed");
+  expect(await kube.get(ref("never"))).toBeUndefined();
+});

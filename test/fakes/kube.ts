@@ -50,7 +50,14 @@ export class FakeKube implements KubeClient {
   }
 
   async replace<T extends KubeObject>(resource: Resource, object: T): Promise<T> {
-    this.#call("PUT", pathOf(refOf(resource, object)));
+    const path = pathOf(refOf(resource, object));
+    this.#call("PUT", path);
+    const old = this.objects.get(path);
+    if (!old) throw failure(404, "NotFound");
+    const { resourceVersion } = object.metadata;
+    if (resourceVersion && resourceVersion !== old.metadata.resourceVersion) {
+      throw failure(409, "Conflict");
+    }
     return this.put(resource, object);
   }
 
