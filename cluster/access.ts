@@ -18,8 +18,16 @@ export interface ClusterAccess {
   credentials(): Promise<Credentials>;
 }
 
+/** Where a pod is told that the API server is (KUBERNETES_SERVICE_HOST and _PORT). */
+export interface ApiServerAddress {
+  host: string;
+  port: number;
+}
+
 export interface AccessOptions {
-  /** Path of a kubeconfig file; absent = KUBECONFIG, ~/.kube/config, then the pod's own account. */
+  /** Path of a kubeconfig file; absent = the account of the pod, KUBECONFIG, ~/.kube/config. */
   kubeconfig?: string | undefined;
+  /** In a pod: its own account is used when no kubeconfig is given. */
+  apiServer?: ApiServerAddress | undefined;
   context?: string | undefined;
 }

@@ -4,6 +4,7 @@ import { ArgusError } from "#lib/errors.ts";
 import type { AccessOptions, ClusterAccess, TlsOptions } from "./access.ts";
 import { libraryAccess } from "./library-access.ts";
 import { plainAccess } from "./plain-access.ts";
+import { podAccess } from "./pod-access.ts";
 
 /** Credentials and certificate authority are read again at this age, so that rotated files take effect. */
 const CREDENTIALS_MAX_AGE_MS = 30_000;
@@ -86,9 +87,14 @@ export class Connection {
 
 /** The cheap way where it is enough, else the library's. Throws InvalidInput when the configuration cannot be used. */
 export async function loadConnection(options: AccessOptions): Promise<Connection> {
-  const { kubeconfig, context } = options;
-  const plain = kubeconfig && !context ? await plainAccess(kubeconfig) : undefined;
-  return new Connection(plain ?? (await libraryAccess(options)));
+  return new Connection((await cheapAccess(options)) ?? (await libraryAccess(options)));
+}
+
+async function cheapAccess(options: AccessOptions): Promise<ClusterAccess | undefined> {
+  const { kubeconfig, context, apiServer } = options;
+  if (context) return undefined;
+  if (kubeconfig) return plainAccess(kubeconfig);
+  return apiServer && podAccess(apiServer);
 }
 
 function proxyOf(url: string | undefined): string | undefined {

@@ -1,6 +1,7 @@
 import { createKubeClient } from "#cluster/client.ts";
 import { startGateway } from "#gateway/gateway.ts";
 import { createLogger } from "#lib/logger.ts";
+import { clusterAccess } from "../config/cluster.ts";
 import { gatewayOptions, gatewaySettings } from "../config/gateway.ts";
 import type { Environment } from "../config.ts";
 import { closeAfter, runUntilSignalled } from "../lifetime.ts";
@@ -11,7 +12,7 @@ export function gateway(environment: Environment): Promise<number> {
   const set = gatewaySettings(environment);
   const logger = createLogger("gateway", set.ARGUS_LOG_LEVEL);
   return runUntilSignalled(async (signal) => {
-    const kube = await createKubeClient({ kubeconfig: set.KUBECONFIG, logger });
+    const kube = await createKubeClient({ ...clusterAccess(set), logger });
     const running = await startGateway(gatewayOptions(set, { kube, logger }), signal);
     return { closed: closeAfter(running, kube) };
   });
