@@ -1,5 +1,5 @@
 import { cp, mkdir, rm } from "node:fs/promises";
-import { builtinModules, createRequire } from "node:module";
+import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { build, type Plugin } from "esbuild";
 
@@ -9,20 +9,15 @@ const REQUIRE =
   'import{createRequire as bundledRequire}from"node:module";const require=bundledRequire(import.meta.url);';
 
 /**
- * Node's own modules by `require`: an `import` of node:http reads every export at once, and so loads all of fetch and
- * WebSocket (14 MiB) that nobody uses.
+ * node:http by `require`: an `import` reads every export at once, and so loads all of fetch and WebSocket (14 MiB) that
+ * nobody uses. Only this one: what stands on hot paths is a plain binding.
  */
-const requiredBuiltins: Plugin = {
-  name: "required-builtins",
+const requiredHttp: Plugin = {
+  name: "required-http",
   setup({ onResolve, onLoad }) {
-    const names = new RegExp(`^(node:)?(${builtinModules.join("|")})$`);
-    onResolve({ filter: names }, ({ path }) => ({
-      path,
-      namespace: "builtin",
-      sideEffects: false,
-    }));
-    onLoad({ filter: /.*/, namespace: "builtin" }, ({ path }) => ({
-      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)});`,
+    onResolve({ filter: /^(node:)?http$/ }, () => ({ path: "http", namespace: "required" }));
+    onLoad({ filter: /.*/, namespace: "required" }, () => ({
+      contents: 'module.exports = process.getBuiltinModule("node:http");',
     }));
   },
 };
@@ -45,11 +40,12 @@ export async function bundle(folder: string): Promise<void> {
     platform: "node",
     format: "esm",
     target: "node24",
-    minify: true,
-    keepNames: true,
+    // Not identifiers: traces stay readable, and keepNames would wrap each closure in a call.
+    minifyWhitespace: true,
+    minifySyntax: true,
     legalComments: "none",
     external: NATIVE,
-    plugins: [requiredBuiltins],
+    plugins: [requiredHttp],
     banner: { js: REQUIRE },
     logLevel: "warning",
   });

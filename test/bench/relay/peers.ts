@@ -1,9 +1,13 @@
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Candidate } from "./load.ts";
 import { freePort, start } from "./process.ts";
 import type { Programs } from "./programs.ts";
 
+const KIB_PER_MIB = 1024;
+/** The thread and the client have started by then. */
+const SETTLE_MS = 1500;
 const BASELINE = join(import.meta.dirname, "..", "baseline");
 
 const HAPROXY_CONFIG = (port: number, upstream: number) => `global
@@ -44,6 +48,20 @@ export async function startBaseline(name: "naive" | "plain" | "fanout"): Promise
   const command = [process.execPath, file, String(port), String(upstream)];
   const started = await start({ command, port });
   return candidate(name, started, { wire: "ws", port, upstream });
+}
+
+/** RSS (MiB) of a Node that has only what the gateway cannot do without. */
+export async function emptyNodeMiB(): Promise<number> {
+  const port = await freePort();
+  const command = [process.execPath, join(BASELINE, "empty-node.cjs"), String(port)];
+  const { pid, stop } = await start({ command, port });
+  try {
+    await delay(SETTLE_MS);
+    const kib = /^Rss:\s+(\d+)/m.exec(await readFile(`/proc/${pid}/smaps_rollup`, "utf8"))?.[1];
+    return Number(kib) / KIB_PER_MIB;
+  } finally {
+    await stop();
+  }
 }
 
 interface Ports {

@@ -1,4 +1,5 @@
 import { type Candidate, runLoad } from "./load.ts";
+import { emptyNodeMiB } from "./peers.ts";
 import { type Row, row } from "./report.ts";
 import { type Bench, type Runs, rounds } from "./rounds.ts";
 import { spread } from "./statistics.ts";
@@ -13,21 +14,23 @@ export async function idle(bench: Bench, start: () => Promise<Candidate>): Promi
   const [low, high] = bench.quick ? [100, 500] : [1000, 5000];
   const runs: Runs = new Map([["gateway", []]]);
   const slopes: number[] = [];
+  const empty: number[] = [];
   const bases: number[] = [];
   const shares: number[] = [];
   for (let repetition = 0; repetition < bench.repetitions; repetition += 1) {
     bench.say(`idle sessions: 0, 100, ${low}, ${high}`);
+    empty.push(await emptyNodeMiB());
     const gateway = await start();
     try {
       const settings = { mode: "idle", levels: `0,100,${low},${high}`, concurrency: 16 };
       const times = bench.quick ? { warmMs: 500, runMs: 500 } : { warmMs: 1500, runMs: 3000 };
       const measured = await runLoad(bench.load, gateway, { ...settings, ...times });
-      const [empty, , few, many] = measured.levels ?? [];
-      if (!empty || !few || !many) throw new Error("the load measured too few levels");
+      const [none, , few, many] = measured.levels ?? [];
+      if (!none || !few || !many) throw new Error("the load measured too few levels");
       slopes.push((many.pssKiB - few.pssKiB) / (many.sessions - few.sessions));
-      bases.push(empty.rssKiB / KIB_PER_MIB);
+      bases.push(none.rssKiB / KIB_PER_MIB);
       shares.push((100 * many.relayCpuNs) / many.wallNs);
-      runs.get("gateway")?.push(empty, few, many);
+      runs.get("gateway")?.push(none, few, many);
     } finally {
       await gateway.stop();
     }
@@ -41,6 +44,11 @@ export async function idle(bench: Bench, start: () => Promise<Candidate>): Promi
     row(
       { goal: "G8", what: "RSS without sessions", atMost: 60, unit: " MiB" },
       spread(bases),
+      ANYWHERE,
+    ),
+    row(
+      { goal: "–", what: "RSS of Node with HTTP, TLS and SQLite in a thread, empty", unit: " MiB" },
+      spread(empty),
       ANYWHERE,
     ),
     row(
