@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { documentYaml } from "#cli/commands/crds.ts";
 import { customResourceDefinition, KINDS } from "#crds/kinds.ts";
+import { chartFiles } from "./chart/files.ts";
 import { coreSchemas } from "./generate/core-schemas.ts";
 import { environmentPage } from "./generate/environment-page.ts";
 import { kindPage } from "./generate/kind-page.ts";
@@ -19,6 +20,7 @@ function products(): Map<string, string> {
     );
     files.set(`docs/reference/${pageOf(kind.kind)}.md`, kindPage(kind));
   }
+  for (const [path, content] of chartFiles()) files.set(path, content);
   files.set("docs/reference/environment.md", environmentPage());
   files.set("localcluster/core-schemas.gen.json", coreSchemas());
   return files;

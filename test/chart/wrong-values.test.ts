@@ -1,0 +1,121 @@
+import { expect, test } from "vitest";
+import { template } from "#test/support/chart.ts";
+import { HELMS } from "#test/support/helm.ts";
+
+/** Value and the key that the error must name. */
+const WRONG: [path: string, value: unknown][] = [
+  ["nameOverride", "Not A Name"],
+  ["fullnameOverride", "-a"],
+  ["commonLabels.team", 5],
+  ["image.repository", "Upper/Case"],
+  ["image.tag", "with space"],
+  ["image.digest", "sha256:short"],
+  ["runtimeImage.digest", "md5:abc"],
+  ["runtimeImage.repository", ""],
+  ["imagePullPolicy", "Sometimes"],
+  ["imagePullSecrets", ["name"]],
+  ["controller.replicas", 3],
+  ["controller.replicas", 0],
+  ["controller.replicas", "two"],
+  ["controller.logLevel", "verbose"],
+  ["controller.uidRange", "0-10"],
+  ["controller.uidRange", "200000"],
+  ["controller.resources.limits.cpu", "many"],
+  ["controller.resources.requests.memory", 128],
+  ["controller.resources.limits.gpu", "1"],
+  ["controller.nodeSelector", "zone"],
+  ["controller.tolerations", {}],
+  ["controller.priorityClassName", "High Priority"],
+  ["gateway.replicas", 2],
+  ["gateway.logLevel", 5],
+  ["gateway.persistence.enabled", "yes"],
+  ["gateway.persistence.size", "huge"],
+  ["gateway.persistence.accessMode", "ReadWriteMany"],
+  ["gateway.service.port", 70000],
+  ["gateway.service.type", "LoadBalancer"],
+  ["model.upstream", "api.example.org"],
+  ["model.existingSecret", "Not A Name"],
+  ["model.existingSecretKey", ""],
+  ["model.apiKey", "sk-1"],
+  ["adminToken.existingSecretKey", "a/b"],
+  ["adminToken.value", "secret"],
+  ["sessions.hostUsers", "no"],
+  ["sessions.template.operatingMode", "Sleeping"],
+  ["sessions.template.limits.pids", 1],
+  ["sessions.template.runtime.comand", ["codex"]],
+  ["sessions.template.heartbeat.activeHours.start", "25:00"],
+  ["ingress.enabled", 1],
+  ["ingress.path", "chat"],
+  ["ingress.tls", []],
+  ["httpRoute.parentRefs", ["public"]],
+  ["crds.keep", "true"],
+  ["rbac.scope", "cluster"],
+  ["networkPolicy.apiServerPorts", []],
+  ["networkPolicy.modelCidrs", ["10.0.0.1"]],
+  ["podDisruptionBudget.minAvailable", 1],
+  ["serviceMonitor.interval", "often"],
+  ["admissionPolicy.allowedImages", [""]],
+  ["quota.sessions", -1],
+  ["tests.image", "busybox"],
+];
+/** Right by themselves, wrong together. */
+const TOGETHER: [name: string, values: object, words: RegExp][] = [
+  ["an Ingress for no host", { ingress: { enabled: true } }, /ingress\.host is required/],
+  ["a route to no Gateway", { httpRoute: { enabled: true } }, /httpRoute\.parentRefs is required/],
+  [
+    "two model keys",
+    { model: { key: "a", existingSecret: "b" } },
+    /model\.key and model\.existingSecret/,
+  ],
+  ["a range backwards", { controller: { uidRange: "9-8" } }, /controller\.uidRange: 9-8 ends/],
+  [
+    "a policy that demands nothing",
+    { admissionPolicy: { enabled: true, requireDigest: false } },
+    /admissionPolicy\.enabled is true, but nothing is demanded/,
+  ],
+];
+
+function valuesOf(path: string, value: unknown): object {
+  const [first = "", ...rest] = path.split(".");
+  return { [first]: rest.length > 0 ? valuesOf(rest.join("."), value) : value };
+}
+
+test("there are at least fifty", () => {
+  expect(WRONG.length).toBeGreaterThanOrEqual(50);
+});
+
+test.for(HELMS)("%s refuses each wrong value in words that name its key", async (version) => {
+  const silent: string[] = [];
+  for (const [path, value] of WRONG) {
+    const { code, stderr } = await template(valuesOf(path, value), { version });
+    if (code === 0 || !names(stderr, path))
+      silent.push(`${path}=${JSON.stringify(value)}: ${stderr}`);
+  }
+  expect(silent).toEqual([]);
+});
+
+/** Helm 3 writes `a.b: …`, helm 4 `at '/a/b': …`; an unknown key is named in the message about its parent. */
+function names(words: string, path: string): boolean {
+  const keys = path.split(".");
+  const last = keys.pop() ?? "";
+  const parent = keys.join("[./]");
+  const whole = new RegExp(`${parent}${keys.length > 0 ? "[./]" : ""}${last}\\b`);
+  return whole.test(words) || (words.includes(last) && new RegExp(parent).test(words));
+}
+
+test.for(HELMS)("%s refuses what only together is wrong", async (version) => {
+  for (const [name, values, words] of TOGETHER) {
+    const { code, stderr } = await template(values, { version });
+    expect({ name, code: code === 0 ? 0 : 1, stderr }).toEqual({
+      name,
+      code: 1,
+      stderr: expect.stringMatching(words),
+    });
+  }
+});
+
+test("a key that is deleted by null is told, not rendered without", async () => {
+  const { code, stderr } = await template({ controller: { replicas: null } });
+  expect(code).not.toBe(0);
+  expect(stderr).toContain("replicas");
+});
