@@ -1,88 +1,87 @@
-import { createLocalJWKSet, errors, jwtVerify } from "jose";
+import { createLocalJWKSet, errors, type JSONWebKeySet, jwtVerify } from "jose";
 import { z } from "zod";
 import type { KubeClient } from "#cluster/types.ts";
 import { ArgusError } from "#lib/errors.ts";
 import { GATEWAY_AUDIENCE } from "#protocol/pod.ts";
+import type { PodIdentity } from "./pod-tokens.ts";
 
-const ISSUER = "/.well-known/openid-configuration";
+const DISCOVERY = "/.well-known/openid-configuration";
 const KEYS = "/openid/v1/jwks";
-/** An unknown key makes us read them again, but not more often. */
-const REREAD_MS = 10_000;
+/** A token with an unknown key makes the keys be read again, but not more often than this. */
+const REFRESH_MS = 10_000;
 
-const Discovery = z.object({ issuer: z.string().min(1) });
-const KeySet = z.looseObject({ keys: z.array(z.looseObject({ kty: z.string() })) });
+const Discovery = z.object({ issuer: z.string() });
+const KeySet = z.object({ keys: z.array(z.looseObject({})) });
+/** What the API server writes into a token that is bound to a pod. */
 const Claims = z.object({
   sub: z.string(),
-  "kubernetes.io": z.object({ pod: z.object({ uid: z.string().min(1) }) }),
+  "kubernetes.io": z.object({ pod: z.object({ uid: z.string() }) }),
 });
 
-interface Known {
-  issuer: string;
-  keys: ReturnType<typeof createLocalJWKSet>;
-  readAt: number;
+interface Issuer {
+  name: string;
+  keyOf: ReturnType<typeof createLocalJWKSet>;
+  readAtMs: number;
 }
 
 /**
- * Checks pods' tokens by the API server's public keys, for where nobody may ask for TokenReviews. Unlike a review it does not
- * see that a pod or its account is gone: that its pod is known and alive is for the caller to check.
+ * Checks pods' tokens against the keys that the cluster publishes: for installations that may not create TokenReviews. It cannot
+ * tell that a pod is gone; who uses the answer looks the pod up.
  */
 export class IssuerKeys {
   readonly #kube: KubeClient;
   readonly #now: () => number;
-  #known: Promise<Known> | undefined;
+  #issuer: Promise<Issuer> | undefined;
 
   constructor(kube: KubeClient, now: () => number) {
     this.#kube = kube;
     this.#now = now;
   }
 
-  /** Whose token it is; undefined = not one of this cluster's for us. Throws when the keys cannot be read. */
-  async check(token: string): Promise<{ podUid: string; user: string } | undefined> {
-    const known = await this.#keys();
+  /** Whose token it is; undefined = not signed by the cluster for us. Throws `Unavailable` when the keys cannot be read. */
+  async check(token: string): Promise<PodIdentity | undefined> {
+    const issuer = await this.#read();
     try {
-      return await this.#verify(token, known);
+      return await this.#verify(token, issuer);
     } catch (error) {
       if (!(error instanceof errors.JWKSNoMatchingKey)) return undefined;
-      if (this.#now() - known.readAt < REREAD_MS) return undefined;
-      // The API server signs with a key that is newer than our list.
-      this.#known = undefined;
-      return this.#verify(token, await this.#keys()).catch(() => undefined);
+      if (this.#now() - issuer.readAtMs < REFRESH_MS) return undefined;
+      this.#issuer = undefined;
+      const again = await this.#read();
+      return this.#verify(token, again).catch(() => undefined);
     }
   }
 
-  async #verify(token: string, { issuer, keys }: Known) {
-    const { payload } = await jwtVerify(token, keys, {
-      issuer,
+  async #verify(token: string, { name, keyOf }: Issuer): Promise<PodIdentity | undefined> {
+    const { payload } = await jwtVerify(token, keyOf, {
+      issuer: name,
       audience: GATEWAY_AUDIENCE,
-      requiredClaims: ["exp", "sub"],
       currentDate: new Date(this.#now()),
     });
-    const claims = Claims.safeParse(payload).data;
-    return claims && { podUid: claims["kubernetes.io"].pod.uid, user: claims.sub };
+    const { data } = Claims.safeParse(payload);
+    return data && { user: data.sub, podUid: data["kubernetes.io"].pod.uid };
   }
 
-  #keys(): Promise<Known> {
-    this.#known ??= this.#read().catch((error: unknown) => {
-      this.#known = undefined;
+  #read(): Promise<Issuer> {
+    this.#issuer ??= this.#fetch().catch((error: unknown) => {
+      this.#issuer = undefined;
       throw error;
     });
-    return this.#known;
+    return this.#issuer;
   }
 
-  async #read(): Promise<Known> {
-    const { issuer } = Discovery.parse(await this.#get(ISSUER));
-    const keys = KeySet.parse(await this.#get(KEYS));
-    return { issuer, keys: createLocalJWKSet(keys), readAt: this.#now() };
+  async #fetch(): Promise<Issuer> {
+    const { issuer } = Discovery.parse(await this.#get(DISCOVERY));
+    const keys = KeySet.parse(await this.#get(KEYS)) as JSONWebKeySet;
+    return { name: issuer, keyOf: createLocalJWKSet(keys), readAtMs: this.#now() };
   }
 
   async #get(path: string): Promise<unknown> {
-    const { status, body } = await this.#kube.request("GET", path);
-    if (status === 200) return body.json();
-    await body.dump();
-    throw new ArgusError(
-      "Unavailable",
-      `The API server refused ${path} (${status}): grant the gateway "create tokenreviews" or the ClusterRole system:service-account-issuer-discovery.`,
-      { path, status },
-    );
+    const response = await this.#kube.request("GET", path);
+    if (response.status < 300) return response.body.json();
+    await response.body.dump();
+    const { status } = response;
+    const message = `The cluster does not show its token keys (GET ${path}: ${status}): allow the gateway to create TokenReviews or to read them.`;
+    throw new ArgusError("Unavailable", message, { path, status });
   }
 }

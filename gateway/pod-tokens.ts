@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
 import { decodeJwt } from "jose";
 import type { KubeClient } from "#cluster/types.ts";
-import { ArgusError, errorMessage } from "#lib/errors.ts";
+import { ArgusError } from "#lib/errors.ts";
 import { GATEWAY_AUDIENCE } from "#protocol/pod.ts";
 import { IssuerKeys } from "./issuer-keys.ts";
 
 const REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews";
+const FORBIDDEN = 403;
 const POD_UID = "authentication.kubernetes.io/pod-uid";
 /** A positive answer is asked again after this, while the API server answers. */
 const CACHE_MS = 60_000;
@@ -14,8 +15,8 @@ const MAX_CACHED = 10_000;
 /** Reviews of different tokens at once. */
 const MAX_IN_FLIGHT = 32;
 const MAX_TOKEN_BYTES = 8192;
-/** Who may not ask for reviews asks again after this. */
-const FORBIDDEN_MS = 10 * 60_000;
+/** Where reviews are not granted they are asked for again after this: a role may have been added. */
+const NOT_GRANTED_MS = 600_000;
 
 export interface PodIdentity {
   podUid: string;
@@ -40,21 +41,21 @@ interface TokenReview {
 }
 
 /**
- * Checks pods' projected tokens by TokenReview, or by the issuer's public keys where that is forbidden. Concurrent checks of
- * one token are one call; a positive answer lives for a minute, and until the token's own expiry while the API server is away.
+ * Checks pods' projected tokens by TokenReview, or by the issuer's keys where reviews are not granted. Concurrent checks of one token are one call; a positive answer lives
+ * for a minute, and until the token's own expiry while the API server is away.
  */
 export class PodTokens {
   readonly #kube: KubeClient;
   readonly #now: () => number;
-  readonly #issuer: IssuerKeys;
-  #forbiddenUntil = 0;
+  readonly #issuerKeys: IssuerKeys;
+  #notGrantedUntil = 0;
   readonly #cache = new Map<string, Entry>();
   readonly #inFlight = new Map<string, Promise<PodIdentity | undefined>>();
 
   constructor(kube: KubeClient, now: () => number = Date.now) {
     this.#kube = kube;
     this.#now = now;
-    this.#issuer = new IssuerKeys(kube, now);
+    this.#issuerKeys = new IssuerKeys(kube, now);
   }
 
   /**
@@ -92,13 +93,14 @@ export class PodTokens {
   async #review(token: string, key: string, expiresAt: number): Promise<PodIdentity | undefined> {
     let identity: PodIdentity | undefined;
     try {
-      identity = await this.#ask(token);
+      const answer = await this.#ask(token);
+      identity = answer ? identityOf(answer) : await this.#issuerKeys.check(token);
     } catch (error) {
       const old = this.#cache.get(key);
       if (old?.identity && this.#now() < old.expiresAt) return old.identity;
       throw new ArgusError(
         "Unavailable",
-        `The API server cannot check the pod's token now: try again. ${errorMessage(error)}`,
+        "The API server cannot check the pod's token now: try again.",
         {},
         { cause: error },
       );
@@ -107,8 +109,9 @@ export class PodTokens {
     return identity;
   }
 
-  async #ask(token: string): Promise<PodIdentity | undefined> {
-    if (this.#now() < this.#forbiddenUntil) return this.#issuer.check(token);
+  /** Undefined = we may not ask. */
+  async #ask(token: string): Promise<TokenReview | undefined> {
+    if (this.#now() < this.#notGrantedUntil) return undefined;
     const response = await this.#kube.request("POST", REVIEWS, {
       body: {
         apiVersion: "authentication.k8s.io/v1",
@@ -116,11 +119,11 @@ export class PodTokens {
         spec: { token, audiences: [GATEWAY_AUDIENCE] },
       },
     });
-    if (response.status < 300) return identityOf((await response.body.json()) as TokenReview);
+    if (response.status < 300) return (await response.body.json()) as TokenReview;
     await response.body.dump();
-    if (response.status === 403) {
-      this.#forbiddenUntil = this.#now() + FORBIDDEN_MS;
-      return this.#issuer.check(token);
+    if (response.status === FORBIDDEN) {
+      this.#notGrantedUntil = this.#now() + NOT_GRANTED_MS;
+      return undefined;
     }
     throw new ArgusError("Unavailable", "TokenReview failed.", { status: response.status });
   }

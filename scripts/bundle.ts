@@ -14,9 +14,9 @@ const REQUIRE =
  */
 const requiredHttp: Plugin = {
   name: "required-http",
-  setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^(node:)?http$/ }, () => ({ path: "http", namespace: "required" }));
-    onLoad({ filter: /.*/, namespace: "required" }, () => ({
+  setup(plugin) {
+    plugin.onResolve({ filter: /^(node:)?http$/ }, () => ({ path: "http", namespace: "required" }));
+    plugin.onLoad({ filter: /.*/, namespace: "required" }, () => ({
       contents: 'module.exports = process.getBuiltinModule("node:http");',
     }));
   },

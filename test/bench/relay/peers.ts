@@ -54,13 +54,15 @@ export async function startBaseline(name: "naive" | "plain" | "fanout"): Promise
 export async function emptyNodeMiB(): Promise<number> {
   const port = await freePort();
   const command = [process.execPath, join(BASELINE, "empty-node.cjs"), String(port)];
-  const { pid, stop } = await start({ command, port });
+  const node = await start({ command, port });
   try {
     await delay(SETTLE_MS);
-    const kib = /^Rss:\s+(\d+)/m.exec(await readFile(`/proc/${pid}/smaps_rollup`, "utf8"))?.[1];
+    const kib = /^Rss:\s+(\d+)/m.exec(
+      await readFile(`/proc/${node.pid}/smaps_rollup`, "utf8"),
+    )?.[1];
     return Number(kib) / KIB_PER_MIB;
   } finally {
-    await stop();
+    await node.stop();
   }
 }
 
