@@ -139,7 +139,7 @@ export function admit(
 ): void {
   if (!type.custom) dropNulls(next);
   applyDefaults(next, type.schema);
-  const errors = validate(next, type.schema, "", current);
+  const errors = validate(next, type.schema, current);
   const malformed = errors.filter(
     ({ reason }) => !type.custom && reason === "FieldValueTypeInvalid",
   );

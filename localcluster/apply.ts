@@ -233,5 +233,6 @@ function conflictError(conflicts: ConflictWith[]): ApiError {
   });
 }
 
-const ownerText = ({ manager, subresource, apiVersion }: Owner) =>
-  `"${manager}"${subresource ? ` with subresource "${subresource}"` : ""} using ${apiVersion}`;
+/** An applier is its name alone; the same name may update through several versions. */
+const ownerText = ({ manager, subresource, apiVersion, operation }: Owner) =>
+  `"${manager}"${subresource ? ` with subresource "${subresource}"` : ""}${operation === "Update" ? ` using ${apiVersion}` : ""}`;

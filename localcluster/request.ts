@@ -70,8 +70,8 @@ export function decodeBody({ body, contentType }: ApiRequest): unknown {
     throw unsupported(["application/json", "application/yaml"]);
   const text = body.toString("utf8");
   try {
-    // A few aliases at most: deep ones would blow up in memory.
-    if (YAML_TYPES.includes(type)) return parseYaml(text, { maxAliasCount: 100 });
+    // YAML 1.1 as Kubernetes reads it. A few aliases at most: deep ones would blow up in memory.
+    if (YAML_TYPES.includes(type)) return parseYaml(text, { version: "1.1", maxAliasCount: 100 });
     return JSON.parse(text);
   } catch (error) {
     throw badRequest(`error decoding the body: ${errorMessage(error)}`);

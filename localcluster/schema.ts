@@ -119,3 +119,15 @@ export function itemKey(item: unknown, schema: Schema): Fields {
     }),
   );
 }
+
+/** What makes an item of a list the same item as before, as text. */
+export function identityOf(item: unknown, schema: Schema): string {
+  const type = schema["x-kubernetes-list-type"];
+  return JSON.stringify(type === "map" ? itemKey(item, schema) : item);
+}
+
+/** The former items by identity; only those of a list-map have a life of their own. */
+export function oldItems(old: unknown, schema: Schema): Map<string, unknown> {
+  if (schema["x-kubernetes-list-type"] !== "map" || !Array.isArray(old)) return new Map();
+  return new Map(old.map((item) => [identityOf(item, schema), item]));
+}

@@ -1,23 +1,42 @@
 import { isDeepStrictEqual } from "node:util";
-import { brokenRule, celValue, isTransition } from "./cel.ts";
 import { type Fields, isFields } from "./object.ts";
-import { type CelRule, itemKey, joined, memberSchema, type Schema } from "./schema.ts";
+import { hasRules, ruleErrors } from "./rules.ts";
+import { identityOf, joined, memberSchema, oldItems, type Schema } from "./schema.ts";
 import { type FieldError, invalidValue, required } from "./status.ts";
 
+/** After one of these the rules are not looked at: they may assume a value of the right shape. */
+const BLOCKING = new Set<FieldError["reason"]>([
+  "FieldValueRequired",
+  "FieldValueNotSupported",
+  "FieldValueTooLong",
+  "FieldValueTooMany",
+  "FieldValueTypeInvalid",
+]);
+
+const NOT_CHECKED: FieldError = {
+  reason: "FieldValueInvalid",
+  field: "<nil>",
+  message:
+    "Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation",
+};
+
 /**
- * Every way in which `value` breaks its schema. A part that equals its old value is not checked again
- * (what was accepted once stays acceptable), but for the transition rules on the way to it.
+ * Every way in which `value` breaks its schema and the schema's rules. A part that equals its old value is not checked
+ * again (what was accepted once stays acceptable), but for the transition rules on the way to it.
  */
-export function validate(value: unknown, schema: Schema, path = "", old?: unknown): FieldError[] {
+export function validate(value: unknown, schema: Schema, old?: unknown): FieldError[] {
+  const errors = schemaErrors(value, schema, "", old);
+  if (!hasRules(schema)) return errors;
+  if (errors.some(({ reason }) => BLOCKING.has(reason))) return [...errors, NOT_CHECKED];
+  return [...errors, ...ruleErrors(value, schema, "", old)];
+}
+
+function schemaErrors(value: unknown, schema: Schema, path: string, old: unknown): FieldError[] {
   if (old !== undefined && isDeepStrictEqual(value, old)) return [];
   const wrong = typeError(value, schema, path);
   if (wrong) return [wrong];
   if (value === null) return [];
-  return [
-    ...boundErrors(value, schema, path),
-    ...childErrors(value, schema, path, old),
-    ...ruleErrors(value, schema, path, old),
-  ];
+  return [...boundErrors(value, schema, path), ...childErrors(value, schema, path, old)];
 }
 
 const shown = (path: string) => path || "<nil>";
@@ -150,24 +169,19 @@ function childErrors(value: unknown, schema: Schema, path: string, old: unknown)
     ...missing.map((key) => required(joined(path, key))),
     ...Object.entries(value).flatMap(([key, child]) => {
       const member = memberSchema(schema, key);
-      return member ? validate(child, member, joined(path, key), before[key]) : [];
+      return member ? schemaErrors(child, member, joined(path, key), before[key]) : [];
     }),
   ];
 }
 
 function listErrors(list: unknown[], schema: Schema, path: string, old: unknown): FieldError[] {
   const type = schema["x-kubernetes-list-type"];
-  const identity = (item: unknown) =>
-    type === "map" ? JSON.stringify(itemKey(item, schema)) : JSON.stringify(item);
-  // Only the items of a list-map have an old value of their own.
-  const before = new Map(
-    type === "map" && Array.isArray(old) ? old.map((item) => [identity(item), item]) : [],
-  );
+  const before = oldItems(old, schema);
   const seen = new Set<string>();
   return list.flatMap((item, index) => {
     const place = `${path}[${index}]`;
-    const key = identity(item);
-    const errors = schema.items ? validate(item, schema.items, place, before.get(key)) : [];
+    const key = identityOf(item, schema);
+    const errors = schema.items ? schemaErrors(item, schema.items, place, before.get(key)) : [];
     if ((type === "map" || type === "set") && seen.has(key)) errors.push(duplicate(place, key));
     seen.add(key);
     return errors;
@@ -179,25 +193,3 @@ const duplicate = (field: string, key: string): FieldError => ({
   field,
   message: `Duplicate value: ${key}`,
 });
-
-function ruleErrors(value: unknown, schema: Schema, path: string, old: unknown): FieldError[] {
-  const rules = (schema["x-kubernetes-validations"] ?? []).filter(
-    (rule) => old !== undefined || !isTransition(rule),
-  );
-  if (rules.length === 0) return [];
-  const self = celValue(value, schema);
-  const oldSelf = old === undefined ? undefined : celValue(old, schema);
-  return rules.flatMap((rule) => {
-    const message = brokenRule(rule, self, oldSelf);
-    return message === undefined ? [] : [ruleError(rule, schema, path, message)];
-  });
-}
-
-function ruleError(rule: CelRule, schema: Schema, path: string, message: string): FieldError {
-  const field = shown(`${path}${rule.fieldPath ?? ""}`.replace(/^\./, ""));
-  if (rule.reason === "FieldValueForbidden") {
-    return { reason: rule.reason, field, message: `Forbidden: ${message}` };
-  }
-  if (rule.reason === "FieldValueRequired") return required(field, message);
-  return invalidValue(field, schema.type ?? "object", message);
-}

@@ -6,9 +6,6 @@ import { startApiServer } from "#localcluster/api-server.ts";
 import { kubeconfigYaml } from "#localcluster/kubeconfig.ts";
 import { kubernetesContract } from "./kubernetes.ts";
 
-/** docs/kubernetes-differences.md says the same in words. Here: cases of this suite that the local server fails. */
-const DIFFERENCES: { reason: string; tests: string[] }[] = [];
-
 async function make() {
   const folder = await mkdtemp(join(tmpdir(), "argus-kubernetes-"));
   const stop = new AbortController();
@@ -40,4 +37,4 @@ async function make() {
   return { server, caPem, token, kubeconfig, close };
 }
 
-kubernetesContract({ name: "the local API server", make, skip: DIFFERENCES });
+kubernetesContract({ server: "local", make });

@@ -11,6 +11,8 @@ const managers = (body: Json) =>
     [manager, operation, subresource].filter(Boolean).join("/"),
   );
 
+const byName = (a: { name: string }, b: { name: string }) => a.name.localeCompare(b.name);
+
 export function applyCases(add: Case): void {
   add("apply creates (201), then answers 200 and writes nothing", async (t) => {
     const path = await t.widgets();
@@ -31,9 +33,7 @@ export function applyCases(add: Case): void {
     await t.apply(`${path}/a`, widget("a"), "one");
     const { status, body } = await t.apply(`${path}/a`, widget("a", { color: "blue" }), "two");
     expect(status).toBe(409);
-    expect(body.message).toBe(
-      'Apply failed with 1 conflict: conflict with "one" using contract.argus.dev/v1: .spec.color',
-    );
+    expect(body.message).toBe('Apply failed with 1 conflict: conflict with "one": .spec.color');
     expect(body.details?.causes?.[0]).toMatchObject({
       reason: "FieldManagerConflict",
       field: ".spec.color",
@@ -88,12 +88,20 @@ export function applyCases(add: Case): void {
       ],
     });
     const { body } = await t.apply(`${path}/a`, two, "two");
-    expect(body.spec?.items).toEqual([
+    expect(listOf<{ name: string }>(body.spec?.items).toSorted(byName)).toEqual([
       { name: "x", value: "1", note: "n" },
       { name: "y", value: "2" },
     ]);
     const less = await t.apply(`${path}/a`, widget("a"), "two");
     expect(less.body.spec?.items).toEqual([{ name: "x", value: "1" }]);
+  });
+
+  add("a list-map takes the order of the apply", async (t) => {
+    const path = await t.widgets();
+    await t.apply(`${path}/a`, widget("a", { items: [{ name: "x" }] }), "one");
+    const items = [{ name: "y" }, { name: "x" }];
+    const { body } = await t.apply(`${path}/a`, widget("a", { items }), "two");
+    expect(body.spec?.items).toEqual(items);
   });
 
   add("a set merges values, an atomic list is replaced as a whole", async (t) => {

@@ -82,11 +82,20 @@ export function edgeCases(add: Case): void {
 
   add("a YAML body is read", async (t) => {
     const ns = await t.namespace();
-    const text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: y}\ndata: {a: b}\n";
+    const text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: b}\n";
     const made = await t.post(`/api/v1/namespaces/${ns}/configmaps`, text, {
       contentType: "application/yaml",
     });
     expect([made.status, made.body.data?.a]).toEqual([201, "b"]);
+  });
+
+  add("a YAML body is YAML 1.1: y is a truth value, not a text", async (t) => {
+    const ns = await t.namespace();
+    const text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: y}\n";
+    const { status } = await t.post(`/api/v1/namespaces/${ns}/configmaps`, text, {
+      contentType: "application/yaml",
+    });
+    expect(status).toBe(400);
   });
 
   add("an unknown media type is 415", async (t) => {
