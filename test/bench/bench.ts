@@ -1,10 +1,24 @@
 import { parseArgs } from "node:util";
 import { benchRelay } from "./relay/relay.ts";
+import { benchWake } from "./wake/wake.ts";
 
-const USAGE = `npm run bench relay [-- --quick] [-- --repetitions N] [-- --only G1,G9]
+const USAGE = `npm run bench <name> [-- --quick] [-- --repetitions N] [-- --only G1,G9]
 
 relay: gateway and bridge against haproxy, a C relay and the frozen baselines, as ratios (docs/performance.md)
+wake:  what the bridge adds to the app-server's own start when a parked session gets its first line
 --quick: one repetition, small levels: shows that everything works, its figures mean nothing`;
+
+export interface BenchOptions {
+  quick: boolean;
+  repetitions: number;
+  /** Goals to measure; empty = all. */
+  only: string[];
+}
+
+const BENCHES: Record<string, (options: BenchOptions) => Promise<string>> = {
+  relay: benchRelay,
+  wake: benchWake,
+};
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -15,12 +29,13 @@ const { values, positionals } = parseArgs({
   },
 });
 
-if (positionals[0] !== "relay" || positionals.length > 1) {
+const bench = BENCHES[positionals[0] ?? ""];
+if (!bench || positionals.length > 1) {
   console.error(USAGE);
   process.exit(2);
 }
 console.log(
-  await benchRelay({
+  await bench({
     quick: values.quick,
     repetitions: Number(values.repetitions ?? (values.quick ? 1 : 5)),
     only: values.only.split(",").filter(Boolean),

@@ -18,14 +18,15 @@ export interface BridgeCandidate extends Candidate {
   greeting(): Promise<string>;
 }
 
-/** The real bridge with `command` as its app-server. */
+/** The real bridge with `command` as its app-server, its HOME at `home` in `folder`. */
 export async function startBridgeCandidate(
   folder: string,
   command: string[],
+  overrides: Partial<RuntimeSpec> = {},
 ): Promise<BridgeCandidate> {
   const [port, probePort, podUid] = [await freePort(), await freePort(), randomUUID()];
   const { publicKey, privateKey } = generateKeyPairSync("ed25519");
-  const env = await environment(folder, { podUid, command });
+  const env = await environment(folder, podUid, { ...overrides, command });
   const pem = publicKey.export({ type: "spki", format: "pem" });
   await writeFile(join(folder, "keys", KEY_ID), pem);
   const ports = { ARGUS_BRIDGE_PORT: String(port), ARGUS_PROBE_PORT: String(probePort) };
@@ -55,7 +56,8 @@ export async function startBridgeCandidate(
 
 async function environment(
   folder: string,
-  { podUid, command }: { podUid: string; command: string[] },
+  podUid: string,
+  overrides: Partial<RuntimeSpec> & { command: string[] },
 ): Promise<Record<string, string>> {
   const at = (name: string) => join(folder, name);
   for (const name of ["home", "home/workspace", "tmp", "keys"]) {
@@ -63,7 +65,6 @@ async function environment(
   }
   await writeFile(at("token"), "token-of-the-pod");
   const runtime: RuntimeSpec = {
-    command,
     protocol: "jsonl",
     image: "bench",
     approvals: "never",
@@ -71,6 +72,7 @@ async function environment(
     parkAfterSeconds: 0,
     pids: 0,
     memoryBytes: 0,
+    ...overrides,
   };
   return {
     [POD_ENV.session]: "bench",
