@@ -18,7 +18,9 @@ export interface IsolationFacts {
 /** Programs made to be process 1: they take over orphans, so that no zombie eats the budget. */
 const REAPER = /^(tini(-static)?|docker-init|catatonit|dumb-init)$/;
 /** Lower ids belong to people, system services and images: another pod may have the same one. */
-const FIRST_UNIQUE_UID = 100_000;
+export const FIRST_UNIQUE_UID = 100_000;
+/** Tasks that the container may have beyond the agent's limit: for reaper and bridge. */
+export const CONTAINER_RESERVE = 16;
 
 /** Facts of this process; to be read at its start, before its parent may die. */
 export function isolationFacts(): IsolationFacts {

@@ -1,4 +1,4 @@
-import { cp, mkdir, rm } from "node:fs/promises";
+import { cp, mkdir, readFile, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { build, type Plugin } from "esbuild";
@@ -21,14 +21,27 @@ const requiredHttp: Plugin = {
     }));
   },
 };
+
+/** The program calls itself another version than its package.json says. */
+const renumbered = (version: string): Plugin => ({
+  name: "renumbered",
+  setup(plugin) {
+    plugin.onLoad({ filter: /package\.json$/ }, async ({ path }) => {
+      if (path !== join(root, "package.json")) return undefined;
+      const manifest = JSON.parse(await readFile(path, "utf8")) as object;
+      return { contents: JSON.stringify({ ...manifest, version }), loader: "json" };
+    });
+  },
+});
 /** Packages with machine code stay beside the bundle, as they are. */
 const NATIVE = ["bufferutil", "node-gyp-build"];
 
 /**
  * Writes the program as plain JavaScript to `folder` (emptied first): `argus.js`, the state store's `worker.js`, shared chunks,
  * `templates/`, and `node_modules/` with what cannot be bundled. Half the memory and start time of the sources.
+ * `version` replaces that of package.json.
  */
-export async function bundle(folder: string): Promise<void> {
+export async function bundle(folder: string, version?: string): Promise<void> {
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
   await build({
@@ -45,7 +58,7 @@ export async function bundle(folder: string): Promise<void> {
     minifySyntax: true,
     legalComments: "none",
     external: NATIVE,
-    plugins: [requiredHttp],
+    plugins: [requiredHttp, ...(version ? [renumbered(version)] : [])],
     banner: { js: REQUIRE },
     logLevel: "warning",
   });

@@ -1,0 +1,102 @@
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { contentHash, ROOT, writeContext } from "./context.ts";
+import { type Base, baseOf, IMAGES, type ImageName } from "./recipe.ts";
+import { run } from "./run.ts";
+
+export interface BuildOptions {
+  /** Kept between builds: bases and archives, each named after what it contains. */
+  cache: string;
+  /** Tag, and the version that the program calls itself. */
+  version: string;
+  say: (line: string) => void;
+}
+
+/** OCI archives that hold `localhost/argus:<version>` and `localhost/argus-runtime:<version>`. */
+export type Archives = Record<ImageName, string>;
+
+/**
+ * Builds the Dockerfile without a registry and without a container engine: buildah on a base of Debian packages. What is in
+ * the cache is not built again. Needs root, buildah, mmdebstrap; throws with what is missing.
+ */
+export async function buildImages({ cache, version, say }: BuildOptions): Promise<Archives> {
+  const bases = await Promise.all(IMAGES.map(baseOf));
+  const hash = await contentHash(version, JSON.stringify(bases));
+  const archives = Object.fromEntries(
+    IMAGES.map((image) => [image, join(cache, `${image}-${version}-${hash}.tar`)]),
+  ) as Archives;
+  const missing = IMAGES.filter((image) => !existsSync(archives[image]));
+  if (missing.length === 0) return archives;
+  await needs("buildah", "mmdebstrap");
+  await mkdir(cache, { recursive: true });
+  const work = await mkdtemp(join(cache, "work-"));
+  try {
+    await writeContext(join(work, "context"));
+    for (const image of missing) {
+      say(`building ${image} ${version}`);
+      await buildImage({ image, version, cache, work, archive: archives[image] });
+    }
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+  return archives;
+}
+
+async function needs(...programs: string[]): Promise<void> {
+  if (process.getuid?.() !== 0) throw new Error("building images without a registry needs root");
+  for (const program of programs) {
+    const { code } = await run("sh", ["-c", `command -v ${program}`]);
+    if (code !== 0) throw new Error(`${program} is missing: apt-get install ${program}`);
+  }
+}
+
+interface Step {
+  image: ImageName;
+  version: string;
+  cache: string;
+  /** Everything of this build; removed at its end. */
+  work: string;
+  archive: string;
+}
+
+async function buildImage({ image, version, cache, work, archive }: Step): Promise<void> {
+  const base = await makeBase(await baseOf(image), cache);
+  const baseContext = join(work, "base");
+  await mkdir(baseContext, { recursive: true });
+  const baseName = `localhost/base-${image}`;
+  const from = ["build", "--isolation", "chroot", "--timestamp", "0"];
+  await writeFile(join(baseContext, "Dockerfile"), "FROM scratch\nADD base.tar /\n");
+  await run("ln", ["-f", base, join(baseContext, "base.tar")], { check: true });
+  await buildah(work, [...from, "-t", baseName, baseContext]);
+  const name = `localhost/${image}:${version}`;
+  const args = ["--build-arg", `BASE=${baseName}`, "--build-arg", `VERSION=${version}`];
+  const file = ["-f", join(ROOT, "Dockerfile"), "--target", image];
+  const context = join(work, "context");
+  await buildah(work, [...from, "--pull=never", ...args, ...file, "-t", name, context]);
+  const fresh = join(work, `${image}.tar`);
+  await buildah(work, ["push", name, `oci-archive:${fresh}:${name}`]);
+  await rename(fresh, archive);
+}
+
+/** Its own storage: nothing of the machine's is read or changed. */
+async function buildah(work: string, args: string[]): Promise<void> {
+  const storage = ["--root", join(work, "storage"), "--runroot", join(work, "run")];
+  const env = { STORAGE_DRIVER: "vfs" };
+  await run("buildah", [...storage, ...args], { env, check: true });
+}
+
+/** A tar of a Debian system with these packages, made once. */
+async function makeBase({ suite, packages }: Base, cache: string): Promise<string> {
+  const left = ["man", "doc", "locale", "info"].map((name) => `path-exclude=/usr/share/${name}/*`);
+  const options = left.map((option) => `--dpkgopt=${option}`);
+  const args = ["--variant=minbase", ...options, `--include=${packages.join(",")}`, suite];
+  const name = createHash("sha256").update(JSON.stringify(args)).digest("hex").slice(0, 16);
+  const path = join(cache, `base-${name}.tar`);
+  if (existsSync(path)) return path;
+  const fresh = `${path}.${process.pid}.tar`;
+  await run("mmdebstrap", [...args, fresh], { check: true });
+  await rename(fresh, path);
+  return path;
+}
