@@ -16,6 +16,8 @@ export interface DataFolder {
   controllerKubeconfig: string;
   gatewayKubeconfig: string;
   token: string;
+  /** The admin token in use, as the controller reads it. */
+  gatewayToken: string;
   client: string;
   lock: string;
   lockHolder: string;
@@ -44,6 +46,7 @@ export function dataFolder(named: string | undefined, place: Place): DataFolder 
     controllerKubeconfig: at("private", "controller.kubeconfig"),
     gatewayKubeconfig: at("private", "gateway.kubeconfig"),
     token: at("private", "token"),
+    gatewayToken: at("private", "gateway-token"),
     client: at("client.json"),
     lock: at("up.lock"),
     lockHolder: at("up.json"),

@@ -25,6 +25,8 @@ export interface ElectionOptions {
 export interface Term {
   /** Writes only while the term lasts. */
   kube: KubeClient;
+  /** For what is written elsewhere than through `kube`. */
+  fence: Fence;
   /** Aborts when the term is over or the process stops; no new work is begun then. */
   signal: AbortSignal;
 }
@@ -140,7 +142,7 @@ class Elector {
     logger.info({ identity }, "leads");
     const renewing = this.#renew(term, over.signal);
     try {
-      await this.#lead({ kube: kube.fenced(term), signal });
+      await this.#lead({ kube: kube.fenced(term), fence: term, signal });
     } finally {
       this.leads = false;
       over.abort();

@@ -3,6 +3,7 @@ import { startElection } from "#cluster/leader-election.ts";
 import { argusSessions } from "#cluster/resources.ts";
 import type { ArgusSession } from "#crds/kinds.ts";
 import type { Listening } from "#lib/running.ts";
+import { cronKind } from "./cron/kind.ts";
 import { startHealth } from "./health.ts";
 import { type Kind, workOn } from "./kind.ts";
 import { Metrics } from "./metrics.ts";
@@ -24,12 +25,12 @@ export async function startController(
 ): Promise<Listening> {
   const { kube, namespace, logger, identity } = options;
   const troubles = new Troubles();
-  const kinds = startKinds(options, signal);
   const metrics = new Metrics({ lease: LEASE, isLeader: () => election.isLeader() });
+  const kinds = startKinds(options, metrics.registry, signal);
   const election = startElection(
     { kube, namespace, name: LEASE, identity, logger },
     async (term) => {
-      const parts = { kube: term.kube, metrics, troubles, logger };
+      const parts = { kube: term.kube, fence: term.fence, metrics, troubles, logger };
       await Promise.all(kinds.map((kind) => workOn(kind, parts, term.signal)));
     },
     signal,
@@ -47,11 +48,18 @@ export async function startController(
   };
 }
 
-function startKinds(options: ControllerOptions, signal: AbortSignal): Kind[] {
+function startKinds(
+  options: ControllerOptions,
+  registry: Metrics["registry"],
+  signal: AbortSignal,
+): Kind[] {
   const { kube, namespace, logger } = options;
   // One watch per collection, however many kinds look at it.
   const sessions = startInformer<ArgusSession>(kube, argusSessions, { namespace, logger }, signal);
-  return [sessionKind({ options, sessions }, signal)];
+  return [
+    sessionKind({ options, sessions }, signal),
+    cronKind({ options, sessions, registry }, signal),
+  ];
 }
 
 function behind({ name, caches }: Kind): string[] {

@@ -1,4 +1,4 @@
-import { type Informer, type KubeClient, type KubeObject } from "#cluster/types.ts";
+import type { Fence, Informer, KubeClient, KubeObject } from "#cluster/types.ts";
 import type { Logger } from "#lib/logger.ts";
 import type { Running } from "#lib/running.ts";
 import { WorkQueue } from "#lib/workqueue.ts";
@@ -27,12 +27,15 @@ export interface Kind {
 export interface KindTerm {
   /** Refuses to write once the term is over. */
   kube: KubeClient;
+  /** Of the same term, for effects beyond the Kubernetes API. */
+  fence: Fence;
   queue: WorkQueue;
   troubles: Troubles;
 }
 
 export interface KindOptions {
   kube: KubeClient;
+  fence: Fence;
   metrics: Metrics;
   troubles: Troubles;
   logger: Logger;
@@ -41,7 +44,7 @@ export interface KindOptions {
 /** Works on one kind until `signal` aborts, and then ends what is under way. */
 export async function workOn(
   kind: Kind,
-  { kube, metrics, troubles, logger }: KindOptions,
+  { kube, fence, metrics, troubles, logger }: KindOptions,
   signal: AbortSignal,
 ): Promise<void> {
   const { name, workers } = kind;
@@ -49,7 +52,7 @@ export async function workOn(
   const over = troubles.begin(`${name} does not work yet`);
   try {
     await Promise.all(Object.values(kind.caches).map((cache) => cache.synced(signal)));
-    const reconcile = await kind.begin({ kube, queue, troubles }, signal);
+    const reconcile = await kind.begin({ kube, fence, queue, troubles }, signal);
     over();
     logger.info({ controller: name, keys: queue.depth }, "works");
     const counted = metrics.kind(name, queue);
@@ -67,7 +70,7 @@ export async function workOn(
 export function follow<T extends KubeObject>(
   cache: Informer<T>,
   signal: AbortSignal,
-  handler: (key: string, object: T) => void,
+  handler: Parameters<Informer<T>["onChange"]>[0],
 ): void {
   if (signal.aborted) return;
   const unsubscribe = cache.onChange(handler);

@@ -8,6 +8,8 @@ export interface ControllerOptions {
   defaultImage: string;
   /** Base URL of the gateway as a pod reaches it. */
   gatewayUrl: string;
+  /** File with the token that the gateway knows this controller by. */
+  gatewayTokenFile?: string;
   /** Codex model name for sessions; undefined = Codex's default. */
   model?: string;
   /** Of this replica, of which never two may run at once; the one that led before leads again without waiting. */

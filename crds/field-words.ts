@@ -46,10 +46,13 @@ export const SESSION_WORDS: Record<string, string> = {
 };
 
 export const CRON_WORDS: Record<string, string> = {
-  "": "Crons are checked and kept; nothing runs them yet",
-  suspend: LATER,
-  startingDeadlineSeconds: LATER,
-  concurrencyPolicy: LATER,
+  "": "A schedule that sends a session a message. Names and meanings are those of a CronJob where both have them",
+  suspend:
+    "True: no slot is posted. What is resumed posts its latest slot at once, if the deadline allows it",
+  startingDeadlineSeconds:
+    "A slot that could not be posted for longer than this is skipped; without it the latest one is never too late",
+  concurrencyPolicy:
+    "While an earlier message of this schedule waits or runs: Allow queues another one, Forbid skips, Replace exchanges one that still waits",
   sessionRef: "The session that gets the message",
   "sessionRef.name": "Its name, in the same namespace",
   event: "What it gets",

@@ -30,6 +30,10 @@ export const ControllerEnvironment = z.object({
   ARGUS_GATEWAY_URL: httpUrl()
     .default("http://argus-gateway:8080")
     .meta({ description: "Base URL of the gateway as a session pod reaches it" }),
+  ARGUS_GATEWAY_TOKEN_FILE: z.string().optional().meta({
+    description:
+      "File with the token that the gateway knows the controller by; read again as it is rotated",
+  }),
   ARGUS_MODEL: z
     .string()
     .optional()
@@ -62,6 +66,7 @@ export function controllerOptions(
     namespace: set.ARGUS_NAMESPACE,
     defaultImage: set.ARGUS_DEFAULT_IMAGE,
     gatewayUrl: set.ARGUS_GATEWAY_URL,
+    ...(set.ARGUS_GATEWAY_TOKEN_FILE ? { gatewayTokenFile: set.ARGUS_GATEWAY_TOKEN_FILE } : {}),
     ...(set.ARGUS_MODEL ? { model: set.ARGUS_MODEL } : {}),
     identity: set.ARGUS_IDENTITY ?? `${hostname()}_${randomUUID()}`,
     uidRange: set.ARGUS_UID_RANGE,

@@ -76,6 +76,8 @@ export const sessionEnvironment = (environment: Environment) => pick(environment
 
 export interface Wiring {
   token: string;
+  /** File with the same token, for the controller. */
+  gatewayTokenFile: string;
   gatewayPort: number;
   controllerPort: number;
   stateFolder: string;
@@ -119,6 +121,7 @@ export function controllerEnvironment(
     // The supervisor never runs two: the next one need not wait for a Lease to expire.
     ARGUS_IDENTITY: "argus-up",
     ARGUS_GATEWAY_URL: `http://127.0.0.1:${wiring.gatewayPort}`,
+    ARGUS_GATEWAY_TOKEN_FILE: wiring.gatewayTokenFile,
     ...(set.ARGUS_MODEL ? { ARGUS_MODEL: set.ARGUS_MODEL } : {}),
     ARGUS_LOG_LEVEL: set.ARGUS_LOG_LEVEL,
   };

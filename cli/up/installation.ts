@@ -145,8 +145,11 @@ async function wire(it: Installation, { cluster, ports, runtime }: Cabling): Pro
   await writeSecret(folder.adminKubeconfig, cluster.kubeconfig("admin"));
   await writeSecret(folder.controllerKubeconfig, cluster.kubeconfig("controller"));
   await writeSecret(folder.gatewayKubeconfig, cluster.kubeconfig("gateway"));
+  const token = await adminToken(folder, it.settings.ARGUS_TOKEN);
+  await writeSecret(folder.gatewayToken, `${token}\n`);
   return {
-    token: await adminToken(folder, it.settings.ARGUS_TOKEN),
+    token,
+    gatewayTokenFile: folder.gatewayToken,
     gatewayPort: ports.gateway,
     controllerPort: ports.controller,
     stateFolder: folder.state,

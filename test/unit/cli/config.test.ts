@@ -160,6 +160,7 @@ test("a broken ARGUS_RUNTIME is named with its field", () => {
 
 const WIRING: Wiring = {
   token: TOKEN,
+  gatewayTokenFile: "/data/private/gateway-token",
   gatewayPort: 8080,
   controllerPort: 8081,
   stateFolder: "/data/state",

@@ -1,0 +1,209 @@
+import type { EventRecorder } from "#cluster/events.ts";
+import { isNotFound } from "#cluster/kube-error.ts";
+import { argusCrons, argusSessions } from "#cluster/resources.ts";
+import type { Fence, Informer, KubeClient, KubeObject } from "#cluster/types.ts";
+import { ArgusCronSpec, type ArgusCronStatus } from "#crds/argus-cron.ts";
+import { API_VERSION, type ArgusCron, type ArgusSession } from "#crds/kinds.ts";
+import { backoffMs, type Clock } from "#lib/clock.ts";
+import { type SlotEvent, slotKey } from "#protocol/events.ts";
+import { type Outcome, TerminalError } from "../reconciler.ts";
+import type { Written } from "../written.ts";
+import type { CronMetrics } from "./metrics.ts";
+import { type Plan, plan } from "./plan.ts";
+import type { Post, PostResult } from "./post.ts";
+import {
+  allSkips,
+  computeStatus,
+  type Decided,
+  SKIP_WORDS,
+  skippedCount,
+  statusDiffers,
+  timeOf,
+} from "./status.ts";
+
+export interface CronReconcilerOptions {
+  kube: KubeClient;
+  /** Of the term as the leader: posts heed it too. */
+  fence: Fence;
+  crons: Informer<ArgusCron>;
+  sessions: Informer<ArgusSession>;
+  post: Post;
+  agenda: { set(key: string, atMs: number): void; delete(key: string): void };
+  written: Written;
+  events: Pick<EventRecorder, "record">;
+  metrics: CronMetrics;
+  clock: Clock;
+}
+
+interface Waiting {
+  attempts: number;
+  notBeforeMs: number;
+  slotMs: number;
+  result: PostResult;
+}
+
+const FIELD_MANAGER = "argus-controller-cron";
+/** The cache is behind what was written; its event comes sooner than this. */
+const BEHIND_MS = 1000;
+/** Between two posts of a slot that the gateway did not take. */
+const RETRY = { baseMs: 1000, maxMs: 30_000 };
+
+/** One ArgusCron: posts its due slot, then moves its status. A crash between the two repeats a harmless post. */
+export class CronReconciler {
+  readonly #options: CronReconcilerOptions;
+  /** Slots that the gateway did not take; one for each cron at most. */
+  readonly #waiting = new Map<string, Waiting>();
+
+  constructor(options: CronReconcilerOptions) {
+    this.#options = options;
+  }
+
+  async reconcile(key: string): Promise<Outcome> {
+    const { crons, agenda, written } = this.#options;
+    const found = crons.get(key);
+    if (!found || found.metadata.deletionTimestamp) {
+      agenda.delete(key);
+      this.#waiting.delete(key);
+      return { done: true };
+    }
+    if (!written.isSeen(key)) return { requeueAfterMs: BEHIND_MS };
+    const cron = checked(found);
+    const { sessionExists, planned } = await this.#decide(cron);
+    const result = await this.#postDue(key, cron, planned);
+    const decided = { cron, sessionExists, plan: planned, result };
+    await this.#writeStatus(key, decided);
+    return this.#again(key, planned);
+  }
+
+  async #decide(cron: ArgusCron): Promise<{ sessionExists: boolean; planned: Plan }> {
+    const { kube, sessions, clock } = this.#options;
+    const { namespace = "" } = cron.metadata;
+    const { name } = cron.spec.sessionRef;
+    const isThere = (session: ArgusSession | undefined) =>
+      session !== undefined && session.metadata.deletionTimestamp === undefined;
+    const nowMs = clock.now();
+    const sessionExists = isThere(sessions.get(`${namespace}/${name}`));
+    const planned = plan(cron, sessionExists, nowMs);
+    if (!planned.skips.some(({ reason }) => reason === "SessionNotFound")) {
+      return { sessionExists, planned };
+    }
+    // No slot is given up because a cache is late.
+    const ref = { resource: argusSessions, namespace, name };
+    if (!isThere(await kube.get<ArgusSession>(ref))) return { sessionExists, planned };
+    return { sessionExists: true, planned: plan(cron, true, nowMs) };
+  }
+
+  /** The gateway's answer about the due slot, or the last one while its next try has to wait. */
+  async #postDue(key: string, cron: ArgusCron, { postMs }: Plan): Promise<PostResult | undefined> {
+    const { post, fence, clock, metrics } = this.#options;
+    const waiting = this.#waiting.get(key);
+    if (postMs === undefined) {
+      this.#waiting.delete(key);
+      return undefined;
+    }
+    if (waiting?.slotMs === postMs && clock.now() < waiting.notBeforeMs) return waiting.result;
+    const result = await post(eventOf(cron, postMs), fence);
+    metrics.posted(result, (clock.now() - postMs) / 1000);
+    if (result.state !== "failed") {
+      this.#waiting.delete(key);
+      return result;
+    }
+    const attempts = waiting ? waiting.attempts + 1 : 0;
+    const pauseMs = Math.max(result.retryAfterMs ?? 0, backoffMs(attempts, RETRY));
+    const notBeforeMs = clock.now() + pauseMs;
+    this.#waiting.set(key, { attempts, notBeforeMs, slotMs: postMs, result });
+    return result;
+  }
+
+  async #writeStatus(key: string, decided: Decided): Promise<void> {
+    const { kube, crons, written, clock, metrics } = this.#options;
+    const { cron } = decided;
+    const status = computeStatus(decided, new Date(clock.now()));
+    if (!statusDiffers(cron, status)) return;
+    const manager = { fieldManager: FIELD_MANAGER, force: true };
+    try {
+      const answer = await kube.applyStatus(argusCrons, statusObject(cron, status), manager);
+      written.wrote(key, crons, answer);
+    } catch (error) {
+      // Gone, or of another name's successor. A conflict is decided on anew, with the newer object.
+      if (!isNotFound(error)) throw error;
+      return;
+    }
+    metrics.skipped(allSkips(decided));
+    await this.#tell(decided, status);
+  }
+
+  /** Events of what was decided: slots that did not run, and a Ready that became False. */
+  async #tell(decided: Decided, status: ArgusCronStatus): Promise<void> {
+    const { events } = this.#options;
+    const { cron } = decided;
+    const object: KubeObject = { ...cron, apiVersion: API_VERSION, kind: "ArgusCron" };
+    const skips = allSkips(decided);
+    const last = skips.at(-1);
+    if (last) {
+      const count = skippedCount(skips);
+      const slots = count === 1 ? "the slot" : `${count} slots up to`;
+      const message = `${slots} ${timeOf(last.slotMs)} did not run: ${SKIP_WORDS[last.reason]}`;
+      await events.record(object, { type: "Warning", reason: "ScheduleMissed", message });
+    }
+    const ready = (of: ArgusCronStatus | undefined) =>
+      of?.conditions?.find(({ type }) => type === "Ready");
+    const next = ready(status);
+    if (!next || next.status !== "False" || next.reason === "Suspended") return;
+    if (ready(cron.status)?.reason === next.reason) return;
+    const { reason, message } = next;
+    await events.record(object, { type: "Warning", reason, message });
+  }
+
+  #again(key: string, { problem, nextMs }: Plan): Outcome {
+    const { agenda, clock } = this.#options;
+    if (nextMs === undefined) agenda.delete(key);
+    else agenda.set(key, nextMs);
+    if (problem) throw new TerminalError("InvalidInput", problem.message);
+    const waiting = this.#waiting.get(key);
+    if (!waiting) return { done: true };
+    return { requeueAfterMs: Math.max(0, waiting.notBeforeMs - clock.now()) };
+  }
+}
+
+function eventOf({ metadata, spec }: ArgusCron, slotMs: number): SlotEvent {
+  const { name, uid = "" } = metadata;
+  return {
+    key: slotKey(uid, slotMs),
+    sessionId: spec.sessionRef.name,
+    kind: "cron",
+    text: spec.event.text,
+    concurrencyPolicy: spec.concurrencyPolicy,
+    slot: timeOf(slotMs),
+    source: { name, uid },
+  };
+}
+
+/**
+ * With the UID a successor of the same name is never given this status, and with the version nobody's newer cursor is
+ * overwritten by one who was asleep.
+ */
+function statusObject({ metadata }: ArgusCron, status: ArgusCronStatus) {
+  const { name, namespace, uid, resourceVersion } = metadata;
+  return {
+    apiVersion: API_VERSION,
+    kind: "ArgusCron",
+    metadata: {
+      name,
+      ...(namespace ? { namespace } : {}),
+      ...(uid ? { uid } : {}),
+      ...(resourceVersion ? { resourceVersion } : {}),
+    },
+    status,
+  } as const;
+}
+
+/** The cron with every default in place. A spec that an older CRD let through is said, never a crash. */
+function checked(cron: ArgusCron): ArgusCron {
+  const { data, error } = ArgusCronSpec.safeParse(cron.spec);
+  if (data) return { ...cron, spec: data };
+  const fields = error.issues
+    .slice(0, 5)
+    .map(({ path, message }) => `${path.join(".")}: ${message}`);
+  throw new TerminalError("InvalidInput", `spec is not valid: ${fields.join("; ")}`);
+}
