@@ -9,11 +9,10 @@ import { type Kind, workOn } from "./kind.ts";
 import { Metrics } from "./metrics.ts";
 import type { ControllerOptions } from "./options.ts";
 import { sessionKind } from "./session/kind.ts";
+import { isStale } from "./stale.ts";
 import { Troubles } from "./troubles.ts";
 
 const LEASE = "argus-controller";
-/** Bookmarks come about each minute; a cache that heard nothing for longer may be behind. */
-const STALE_MS = 120_000;
 
 /**
  * Makes the cluster match the custom resources of one namespace, while this replica leads. Resolves once health is served.
@@ -65,7 +64,7 @@ function startKinds(
 function behind({ name, caches }: Kind): string[] {
   return Object.entries(caches).flatMap(([what, cache]) => {
     if (cache.version() === undefined) return [`${name}: the cache of ${what} is not synced yet`];
-    if (cache.silenceMs() <= STALE_MS) return [];
+    if (!isStale(cache)) return [];
     return [`${name}: the cache of ${what} heard nothing from the API server for two minutes`];
   });
 }

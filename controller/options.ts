@@ -1,4 +1,5 @@
 import type { KubeClient } from "#cluster/types.ts";
+import type { Clock } from "#lib/clock.ts";
 import type { Logger } from "#lib/logger.ts";
 
 export interface ControllerOptions {
@@ -20,4 +21,6 @@ export interface ControllerOptions {
   /** Session uids are taken from here. */
   uidRange: { first: number; last: number };
   logger: Logger;
+  /** Time that decisions are made by; the system's when absent. */
+  clock?: Clock;
 }

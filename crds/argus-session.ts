@@ -269,6 +269,7 @@ export const SESSION_CONDITIONS = {
   BridgeReady: "the bridge answers its readiness endpoint, which asks the app-server",
   RuntimeInstalled: "spec.runtime.install ran for this version (or there is none)",
   Finished: "nothing will run again without a change of the spec",
+  UpdateAvailable: "the installation would make another pod today; the next start brings it",
   PidPressure: "more than 85 % of the process limit is in use",
   MemoryPressure: "more than 85 % of the memory limit is in use",
   DiskPressure: "more than 85 % of the volume is in use",

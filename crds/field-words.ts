@@ -4,13 +4,15 @@ const LATER = "Checked and kept; nothing acts on it yet";
 
 /** What fields mean that do not say it where they are declared, by their path below `spec`. */
 export const SESSION_WORDS: Record<string, string> = {
-  operatingMode: "Suspended: the pod is removed, its volumes stay as retention says",
-  shutdownTime: LATER,
-  shutdownPolicy: LATER,
-  ttlSecondsAfterFinished: LATER,
+  operatingMode:
+    "Suspended: the pod is removed, whatever runs in it; its volumes stay as retention says",
+  shutdownTime: "From then on nothing runs: the condition Finished is True",
+  shutdownPolicy: "At shutdownTime Retain ends the pod, Delete the session itself",
+  ttlSecondsAfterFinished: "The session is deleted so long after Finished became True",
   idle: "What happens to a session that nobody uses",
-  "idle.suspendAfterSeconds": LATER,
-  "idle.wakeOn": LATER,
+  "idle.suspendAfterSeconds":
+    "Remove the pod of a session without open demand after this time; 0 never",
+  "idle.wakeOn": "What wakes it; the empty list: only `argus sessions restart`",
   heartbeat: LATER,
   "heartbeat.intervalSeconds": LATER,
   "heartbeat.activeHours": LATER,

@@ -32,7 +32,12 @@ export const LABEL = {
   /** Annotation: the session's name, which a label value may be too short for. */
   sessionName: "argus.dev/session-name",
   component: "argus.dev/component",
+  /** Hash of what people wrote: a pod with another one is replaced. */
   specHash: "argus.dev/spec-hash",
+  /** Hash of the whole pod: with another one an update waits for the next start. */
+  podHash: "argus.dev/pod-hash",
+  /** Annotation of a session, a time: its pod is made anew for each new value. */
+  restartAt: "argus.dev/restart-at",
 } as const;
 
 /** What the bridge does, as JSON in ARGUS_RUNTIME; the controller derives it from the session's spec. */

@@ -1,7 +1,9 @@
 import { createInterface } from "node:readline/promises";
+import { present } from "#cluster/objects.ts";
 import { argusSessions, pods } from "#cluster/resources.ts";
-import type { KubeObject } from "#cluster/types.ts";
+import type { KubeClient, KubeObject } from "#cluster/types.ts";
 import { API_VERSION, type ArgusSession } from "#crds/kinds.ts";
+import { systemClock } from "#lib/clock.ts";
 import { ArgusError } from "#lib/errors.ts";
 import { LABEL } from "#protocol/pod.ts";
 import { findGateway } from "../client.ts";
@@ -76,21 +78,37 @@ export async function remove(
   return say(`session ${command.name} is being deleted`);
 }
 
+/** Asks the controller for a new pod and waits until the old one is on its way out. */
 export async function restart(command: SessionsCommand & { name: string }): Promise<number> {
   const { name } = command;
-  const ended = await withCluster(command, async (kube) => {
-    const { metadata: owner } = existing(name, await kube.get<ArgusSession>(refOf(name)));
-    const labelSelector = `${LABEL.sessionUid}=${owner.uid}`;
-    const { items } = await kube.list<KubeObject>(pods, { namespace: NAMESPACE, labelSelector });
-    for (const { metadata } of items) {
-      const ref = { resource: pods, namespace: NAMESPACE, name: metadata.name };
-      await kube.delete(ref, metadata.uid ? { uid: metadata.uid } : {});
+  return await withCluster(command, async (kube) => {
+    const { metadata } = existing(name, await kube.get<ArgusSession>(refOf(name)));
+    const former = await livePods(kube, metadata.uid);
+    const annotations = { [LABEL.restartAt]: new Date().toISOString() };
+    const asked: KubeObject = {
+      apiVersion: API_VERSION,
+      kind: "ArgusSession",
+      metadata: { name, namespace: NAMESPACE, ...present({ uid: metadata.uid }), annotations },
+    };
+    await kube.apply(argusSessions, asked, { fieldManager: "argus-cli", force: true });
+    for (let tries = 0; tries < RESTART_LOOKS; tries += 1) {
+      const now = await livePods(kube, metadata.uid);
+      if (!former.some((uid) => now.includes(uid))) return say(`session ${name} is restarting`);
+      await systemClock.sleep(RESTART_LOOK_MS);
     }
-    return items.length;
+    return say(`session ${name} will restart; the controller has not acted yet: is it running?`);
   });
-  return say(
-    ended > 0 ? `session ${name} is restarting` : `session ${name} has no pod at the moment`,
-  );
+}
+
+const RESTART_LOOKS = 50;
+const RESTART_LOOK_MS = 200;
+
+/** UIDs of the session's pods that are not on their way out. */
+async function livePods(kube: KubeClient, sessionUid = ""): Promise<string[]> {
+  const labelSelector = `${LABEL.sessionUid}=${sessionUid}`;
+  const { items } = await kube.list<KubeObject>(pods, { namespace: NAMESPACE, labelSelector });
+  const live = items.filter(({ metadata }) => !metadata.deletionTimestamp);
+  return live.map(({ metadata }) => metadata.uid ?? "");
 }
 
 export async function runtime(

@@ -1,7 +1,12 @@
 import type { Pod } from "#cluster/core-types.ts";
 import { isAlreadyExists, isConflict, isNotFound, KubeError } from "#cluster/kube-error.ts";
 import { keyOf, refOf } from "#cluster/objects.ts";
-import { persistentVolumeClaims, pods, serviceAccounts } from "#cluster/resources.ts";
+import {
+  argusSessions,
+  persistentVolumeClaims,
+  pods,
+  serviceAccounts,
+} from "#cluster/resources.ts";
 import type { Informer, KubeClient, KubeObject, ObjectRef, Resource } from "#cluster/types.ts";
 import type { Written } from "../written.ts";
 import { isOurs, type Observed } from "./observe.ts";
@@ -9,6 +14,7 @@ import { type Action, type Problem, podNotOwned } from "./plan.ts";
 
 export interface ActContext {
   kube: KubeClient;
+  sessions: Informer<KubeObject>;
   pods: Informer<Pod>;
   claims: Informer<KubeObject>;
   written: Written;
@@ -72,7 +78,8 @@ async function write(action: Action, key: string, context: ActContext): Promise<
   }
 }
 
-function cacheOf(resource: Resource, { pods: podCache, claims }: ActContext) {
+function cacheOf(resource: Resource, { sessions, pods: podCache, claims }: ActContext) {
+  if (resource === argusSessions) return sessions;
   if (resource === pods) return podCache;
   return resource === persistentVolumeClaims ? claims : undefined;
 }

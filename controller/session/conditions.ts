@@ -4,7 +4,8 @@ import type { BridgeStatus } from "#protocol/bridge.ts";
 import type { Observed } from "./observe.ts";
 import { isOurs } from "./observe.ts";
 import type { Problem } from "./plan.ts";
-import { isAgentRunning, isPodReady, podCondition, startProblem } from "./pod-state.ts";
+import { isAgentRunning, isLost, isPodReady, podCondition, startProblem } from "./pod-state.ts";
+import { type Want, wanted } from "./temperature.ts";
 
 /** A condition without the fields that are the same for all. */
 export interface Finding {
@@ -26,13 +27,16 @@ export const FROM_BRIDGE: readonly SessionConditionType[] = [
 ];
 
 /** All conditions of a session but those that only a silent bridge could tell. Messages hold no changing numbers. */
-export function findings(observed: Observed, problem: Problem | undefined): Finding[] {
+export function findings(observed: Observed, problem: Problem | undefined, now: Date): Finding[] {
+  const want = wanted(observed, now);
   const pod = observed.pod && isOurs(observed.pod, observed.session) ? observed.pod : undefined;
   return [
-    ready(observed, pod, problem),
-    suspended(observed),
+    ready({ observed, pod, want }, problem),
+    suspended(observed, want),
     podScheduled(pod),
     bridgeReady(pod, observed.bridge),
+    ...finished(observed, want),
+    ...(pod ? [updateAvailable(observed)] : []),
     ...(pod && observed.bridge ? fromBridge(observed, observed.bridge) : []),
   ];
 }
@@ -47,8 +51,18 @@ function finding(
   return { type, status: word, reason, message: message.slice(0, 4096) };
 }
 
-function ready(observed: Observed, pod: Pod | undefined, problem: Problem | undefined): Finding {
-  const cause = problem ?? obstacle(observed, pod);
+const STALE = "the controller has heard nothing of pods and volumes for two minutes";
+
+interface Seen {
+  observed: Observed;
+  pod: Pod | undefined;
+  want: Want;
+}
+
+function ready(seen: Seen, problem: Problem | undefined): Finding {
+  const { observed, pod } = seen;
+  if (observed.stale) return finding("Ready", "Unknown", "ObservationStale", STALE);
+  const cause = problem ?? obstacle(seen);
   if (cause) return finding("Ready", false, cause.reason, cause.message);
   const warning = pod && observed.bridge?.warning;
   const words = `a message sent now reaches the agent${warning ? `. ${warning}` : ""}`;
@@ -56,17 +70,13 @@ function ready(observed: Observed, pod: Pod | undefined, problem: Problem | unde
 }
 
 /** The first thing that stands between a message and the agent. */
-function obstacle(observed: Observed, pod: Pod | undefined): Problem | undefined {
+function obstacle({ observed, pod, want }: Seen): Problem | undefined {
   const { session, extraPods } = observed;
   if (session.metadata.deletionTimestamp) {
     return { reason: "DependenciesNotReady", message: "the session is being deleted" };
   }
-  if (session.spec.operatingMode === "Suspended") {
-    return {
-      reason: "SessionSuspended",
-      message: "spec.operatingMode is Suspended: set it to Running to continue",
-    };
-  }
+  const atRest = unwanted(session, want);
+  if (atRest) return atRest;
   if (extraPods.length > 0) {
     const names = extraPods.slice(0, 5).join(", ");
     return { reason: "MultiplePods", message: `more pods claim this session: delete ${names}` };
@@ -74,6 +84,26 @@ function obstacle(observed: Observed, pod: Pod | undefined): Problem | undefined
   if (!pod) return { reason: "DependenciesNotReady", message: "the pod is being created" };
   return podObstacle(pod, observed.bridge) ?? stateUnreadable(observed);
 }
+
+/** Why no agent is meant to run. */
+function unwanted({ metadata, spec }: Observed["session"], want: Want): Problem | undefined {
+  if (want.state === "Running") return undefined;
+  if (want.state === "Finished") return { reason: want.reason, message: FINISHED[want.reason] };
+  if (want.by === "Person") {
+    const message = "spec.operatingMode is Suspended: set it to Running to continue";
+    return { reason: "SessionSuspended", message };
+  }
+  const restart = `only \`argus sessions restart ${metadata.name}\` wakes it`;
+  const wake = spec.idle.wakeOn.length > 0 ? "a message wakes it" : restart;
+  const message = `nobody needed it for spec.idle.suspendAfterSeconds; ${wake}`;
+  return { reason: "SessionSuspended", message };
+}
+
+const FINISHED = {
+  SessionExpired: "spec.shutdownTime has passed: set a later one to continue",
+  PodSucceeded: "the pod has done its work and its restartPolicy lets it rest",
+  PodFailed: "the pod failed and its restartPolicy lets it rest: see status.lastTermination",
+} as const;
 
 function podObstacle(pod: Pod, bridge: BridgeStatus | undefined): Problem | undefined {
   const where = `pod ${pod.metadata.namespace}/${pod.metadata.name}`;
@@ -106,20 +136,41 @@ function stateUnreadable({ session }: Observed): Problem | undefined {
   return { reason: "StateUnreadable", message: condition.message };
 }
 
-function suspended({ session, pod }: Observed): Finding {
-  if (session.spec.operatingMode !== "Suspended") {
-    return finding("Suspended", false, "NotSuspended", "spec.operatingMode is Running");
+function suspended({ session, pod }: Observed, want: Want): Finding {
+  const resting = want.state === "Suspended" || (want.state === "Finished" && !pod);
+  const expired = want.state === "Finished" && want.reason === "SessionExpired";
+  if (!resting && !expired) {
+    return finding("Suspended", false, "NotSuspended", "the session is meant to run");
   }
-  if (!pod) return finding("Suspended", true, "PodTerminated", "the pod is gone, volumes are kept");
+  if (!pod) return finding("Suspended", true, "PodTerminated", "the pod is gone");
+  const { name } = pod.metadata;
   if (!isOurs(pod, session)) {
-    return finding(
-      "Suspended",
-      false,
-      "PodNotOwned",
-      `pod ${pod.metadata.name} is not this session's`,
-    );
+    return finding("Suspended", false, "PodNotOwned", `pod ${name} is not this session's`);
   }
-  return finding("Suspended", false, "PodTerminating", `pod ${pod.metadata.name} is ending`);
+  if (isLost(pod)) {
+    const words = `node ${pod.spec.nodeName} does not tell whether pod ${name} has ended`;
+    return finding("Suspended", "Unknown", "PodStateUnknown", words);
+  }
+  if (pod.metadata.deletionTimestamp) {
+    return finding("Suspended", false, "PodTerminating", `pod ${name} is ending`);
+  }
+  return finding("Suspended", false, "Suspending", `pod ${name} is about to be deleted`);
+}
+
+/** Shown from the first time on that it was true. */
+function finished({ session }: Observed, want: Want): Finding[] {
+  if (want.state === "Finished") {
+    return [finding("Finished", true, want.reason, FINISHED[want.reason])];
+  }
+  const known = session.status?.conditions?.some(({ type }) => type === "Finished");
+  return known ? [finding("Finished", false, "NotFinished", "")] : [];
+}
+
+function updateAvailable({ session, outdated }: Observed): Finding {
+  if (!outdated) return finding("UpdateAvailable", false, "UpToDate", "");
+  const { name } = session.metadata;
+  const words = `the next start brings ${outdated}: \`argus sessions restart ${name}\` makes it now`;
+  return finding("UpdateAvailable", true, "InstallationChanged", words);
 }
 
 function podScheduled(pod: Pod | undefined): Finding {

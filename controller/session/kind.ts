@@ -81,7 +81,7 @@ async function begin(world: World, term: KindTerm, signal: AbortSignal): Promise
     events: new EventRecorder({ kube, component: "argus-controller", logger }),
     settings: options,
     serviceAccountExists: found !== undefined,
-    clock: systemClock,
+    clock: options.clock ?? systemClock,
   });
   return (key) => sessions.reconcile(key);
 }

@@ -4,7 +4,9 @@ import { LABEL } from "#protocol/pod.ts";
 /** The parts of a pod that decisions rest on: thousands of pods are held in memory. */
 export function leanPod({ apiVersion, kind, metadata, spec, status }: Pod): Pod {
   const { managedFields: _, annotations = {}, ...rest } = metadata;
-  const kept = [LABEL.specHash, LABEL.sessionName].filter((name) => name in annotations);
+  const kept = [LABEL.specHash, LABEL.podHash, LABEL.sessionName].filter(
+    (name) => name in annotations,
+  );
   return {
     ...(apiVersion ? { apiVersion } : {}),
     ...(kind ? { kind } : {}),

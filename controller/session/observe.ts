@@ -4,15 +4,28 @@ import type { ArgusSession } from "#crds/kinds.ts";
 import type { BridgeStatus } from "#protocol/bridge.ts";
 import { LABEL } from "#protocol/pod.ts";
 import { claimName, claimTemplates } from "./claims.ts";
-import { podName } from "./pod.ts";
+import {
+  buildPod,
+  hasUserNamespace,
+  type PodSettings,
+  podName,
+  USER_NAMESPACE_UID,
+} from "./pod.ts";
+import { specHash } from "./spec-hash.ts";
 
 /** Everything that a decision about one session rests on. */
 export interface Observed {
   session: ArgusSession;
+  /** The caches heard nothing for so long that what they show may not be so any more. */
+  stale: boolean;
   /** The session's user id; undefined = none claimed yet. */
   uid: number | undefined;
   /** The pod under the session's deterministic name, whoever owns it. */
   pod: Pod | undefined;
+  /** What people wrote is no longer what the pod was made from. */
+  drifted: boolean;
+  /** The installation would make another pod today; says what differs. */
+  outdated: string | undefined;
   /** Names of further pods that say they belong to this session. */
   extraPods: string[];
   /** The session's volume claims that exist, by name, whoever made them. */
@@ -30,9 +43,10 @@ export interface Sources {
   uidOf(session: ArgusSession): number | undefined;
   serviceAccountExists(): boolean;
   bridge(pod: Pod): BridgeStatus | undefined;
+  isStale(): boolean;
 }
 
-export function observe(session: ArgusSession, sources: Sources): Observed {
+export function observe(session: ArgusSession, sources: Sources, settings: PodSettings): Observed {
   const { namespace = "", uid = "" } = session.metadata;
   const name = podName(session);
   const pod = sources.pod(`${namespace}/${name}`);
@@ -42,10 +56,13 @@ export function observe(session: ArgusSession, sources: Sources): Observed {
   const claims = claimNames
     .map((claim) => sources.claim(`${namespace}/${claim}`))
     .filter((claim) => claim !== undefined);
+  const recorded = sources.uidOf(session);
   return {
     session,
-    uid: sources.uidOf(session),
+    stale: sources.isStale(),
+    uid: recorded,
     pod,
+    ...compared(session, pod, { recorded, settings }),
     extraPods: sources
       .podsOf(uid)
       .filter((each) => each.metadata.name !== name && isControlledBy(each, uid))
@@ -55,6 +72,25 @@ export function observe(session: ArgusSession, sources: Sources): Observed {
     serviceAccountExists: sources.serviceAccountExists(),
     bridge: pod && isOurs(pod, session) ? sources.bridge(pod) : undefined,
   };
+}
+
+/** How an existing pod differs from what it was made from, and from what would be made today. */
+export function compared(
+  session: ArgusSession,
+  pod: Pod | undefined,
+  { recorded, settings }: { recorded: number | undefined; settings: PodSettings },
+): Pick<Observed, "drifted" | "outdated"> {
+  if (!pod || !isOurs(pod, session)) return { drifted: false, outdated: undefined };
+  const made = pod.metadata.annotations ?? {};
+  const drifted = made[LABEL.specHash] !== specHash(session, settings.gatewayUrl);
+  const uid = hasUserNamespace(session) ? USER_NAMESPACE_UID : recorded;
+  if (drifted || uid === undefined) return { drifted, outdated: undefined };
+  const next = buildPod(session, uid, settings);
+  if (made[LABEL.podHash] === next.metadata.annotations?.[LABEL.podHash]) {
+    return { drifted, outdated: undefined };
+  }
+  const [from, to] = [pod, next].map(({ spec }) => spec.containers[0]?.image);
+  return { drifted, outdated: from === to ? "other settings" : `image ${to} instead of ${from}` };
 }
 
 /** A pod is ours when its controlling owner is this very session. */

@@ -11,7 +11,8 @@ import { LABEL, POD } from "#protocol/pod.ts";
 import { buildClaims, diesWithSession } from "./claims.ts";
 import { isOurClaim, isOurs, type Observed } from "./observe.ts";
 import { buildPod, hasUserNamespace, type PodSettings, USER_NAMESPACE_UID } from "./pod.ts";
-import { specHash } from "./spec-hash.ts";
+import { isLost } from "./pod-state.ts";
+import { isMarked, type Want, wanted } from "./temperature.ts";
 import { violations } from "./violations.ts";
 
 /** One write. Deletes carry the UID that was looked at, creates have a name that only this session gives. */
@@ -34,25 +35,44 @@ export interface Plan {
   actions: Action[];
   problem?: Problem;
   requeueAfterMs?: number;
+  /** The status must say first what comes, and only if nothing changed since it was decided. */
+  mark?: boolean;
 }
 
 /** A pod that ended for good is replaced at most this often. */
 const REPLACE_INTERVAL_MS = 10_000;
+/** While the caches are behind nothing is decided. */
+const STALE_MS = 10_000;
 
 /** What is to be written so that the cluster matches the session. Pure; no action = nothing differs. */
 export function plan(observed: Observed, settings: PodSettings, now: Date): Plan {
   const { session, pod } = observed;
   if (session.metadata.deletionTimestamp) return { actions: [] };
+  if (observed.stale) return { actions: [], requeueAfterMs: STALE_MS };
   if (pod && !isOurs(pod, session)) return { actions: [], problem: podNotOwned(pod) };
-  if (session.spec.operatingMode === "Suspended") return suspended(observed);
+  const want = wanted(observed, now);
+  if (want.state === "Suspended") return suspended(observed);
+  if (want.state === "Finished") return finished(observed, want, now);
+  const next = running(observed, settings, now);
+  const times = [want.changesInMs, next.requeueAfterMs].filter((ms) => ms !== undefined);
+  return times.length > 0 ? { ...next, requeueAfterMs: Math.min(...times) } : next;
+}
+
+function running(observed: Observed, settings: PodSettings, now: Date): Plan {
+  const { session, pod } = observed;
   const wrong = violations(session);
   if (wrong.length > 0) return { actions: [], problem: specInvalid(wrong) };
   const foreign = foreignClaim(observed);
   if (foreign) return { actions: [], problem: foreign };
-  return pod ? withPod(observed, pod, { settings, now }) : withoutPod(observed, settings);
+  return pod ? withPod(observed, pod, now) : withoutPod(observed, settings);
 }
 
-function suspended({ session, pod, claims }: Observed): Plan {
+/** The status says first that the pod will go, with the version that was decided on: demand that came meanwhile wins. */
+function suspended(observed: Observed): Plan {
+  const { session, pod, claims } = observed;
+  if (pod?.metadata.deletionTimestamp) return { actions: [] };
+  // A pod on a silent node is asked to go and shows it when the node is back.
+  if (pod && !isMarked(observed) && !isLost(pod)) return { actions: [], mark: true };
   if (pod) return { actions: deletion(pods, pod, "the session is suspended") };
   const { whenSuspended, confirmDataLoss } = session.spec.persistentVolumeClaimRetentionPolicy;
   if (whenSuspended !== "Delete" || !confirmDataLoss) return { actions: [] };
@@ -61,17 +81,33 @@ function suspended({ session, pod, claims }: Observed): Plan {
   return { actions: ours.flatMap((claim) => deletion(persistentVolumeClaims, claim, why)) };
 }
 
-/** The successor is made only when this pod's object is gone. */
-function withPod(
-  observed: Observed,
-  pod: Pod,
-  { settings, now }: { settings: PodSettings; now: Date },
+/** An expired session loses its pod; a finished one is deleted when its time to live is over. */
+function finished(
+  { session, pod }: Observed,
+  { reason }: Extract<Want, { state: "Finished" }>,
+  now: Date,
 ): Plan {
-  const { session } = observed;
+  const { shutdownPolicy, ttlSecondsAfterFinished: ttl } = session.spec;
+  const expired = reason === "SessionExpired";
+  if (expired && shutdownPolicy === "Delete") {
+    return { actions: deletion(argusSessions, session, "spec.shutdownTime has passed") };
+  }
+  const actions = expired && pod ? deletion(pods, pod, "spec.shutdownTime has passed") : [];
+  const since = session.status?.conditions?.find(
+    ({ type, status }) => type === "Finished" && status === "True",
+  );
+  if (actions.length > 0 || ttl === undefined || !since) return { actions };
+  const leftMs = Date.parse(since.lastTransitionTime) + ttl * 1000 - now.getTime();
+  if (leftMs > 0) return { actions: [], requeueAfterMs: leftMs };
+  return { actions: deletion(argusSessions, session, "spec.ttlSecondsAfterFinished is over") };
+}
+
+/** The successor is made only when this pod's object is gone. */
+function withPod(observed: Observed, pod: Pod, now: Date): Plan {
   const owners = ownershipPatches(observed);
   if (pod.metadata.deletionTimestamp) return { actions: owners };
-  if (pod.metadata.annotations?.[LABEL.specHash] !== specHash(session, settings.gatewayUrl)) {
-    const why = "the session's spec or the gateway's address changed";
+  if (observed.drifted) {
+    const why = "the session's spec or the gateway's address changed, or a restart was asked for";
     return { actions: [...owners, ...deletion(pods, pod, why)] };
   }
   if (!hasEnded(pod)) return { actions: owners };

@@ -38,10 +38,13 @@ export function startProblem(pod: Pod): Problem | undefined {
   return lostNode(pod) ?? unschedulable(pod) ?? waitingProblem(pod);
 }
 
+/** Its node has gone silent: whether it still runs is known to nobody. */
+export function isLost(pod: Pod): boolean {
+  return pod.status?.reason === "NodeLost" || podCondition(pod, "Ready")?.status === "Unknown";
+}
+
 function lostNode(pod: Pod): Problem | undefined {
-  const ready = podCondition(pod, "Ready");
-  const lost = pod.status?.reason === "NodeLost" || ready?.status === "Unknown";
-  if (!lost) return undefined;
+  if (!isLost(pod)) return undefined;
   return {
     reason: "NodeLost",
     message: `node ${pod.spec.nodeName} of ${nameOf(pod)} does not answer: bring it back, or delete the node object so that a new pod may follow`,

@@ -7,7 +7,7 @@ import { claimName, claimTemplates, homeTemplate, sessionLabels } from "./claims
 import { resourcesWith } from "./container-resources.ts";
 import { mergePodSpec } from "./merge.ts";
 import { runtimeSpec } from "./runtime-spec.ts";
-import { specHash } from "./spec-hash.ts";
+import { podHash, specHash } from "./spec-hash.ts";
 
 /** What the installation gives to every session pod. */
 export interface PodSettings {
@@ -36,6 +36,12 @@ export function hasUserNamespace({ spec }: Pick<ArgusSession, "spec">): boolean 
  * The template has been checked by `violations`.
  */
 export function buildPod(session: ArgusSession, uid: number, settings: PodSettings): Pod {
+  const pod = unsigned(session, uid, settings);
+  const annotations = { ...pod.metadata.annotations, [LABEL.podHash]: podHash(pod) };
+  return { ...pod, metadata: { ...pod.metadata, annotations } };
+}
+
+function unsigned(session: ArgusSession, uid: number, settings: PodSettings): Pod {
   const { name, namespace = "" } = session.metadata;
   const template = session.spec.podTemplate;
   const merged = mergePodSpec(defaultSpec(session, settings), template?.spec);

@@ -1,7 +1,7 @@
 import type { PersistentVolumeClaim, Pod } from "#cluster/core-types.ts";
 import type { EventRecorder } from "#cluster/events.ts";
 import { isConflict, isNotFound } from "#cluster/kube-error.ts";
-import { splitKey } from "#cluster/objects.ts";
+import { present, splitKey } from "#cluster/objects.ts";
 import { argusSessions, persistentVolumeClaims, pods } from "#cluster/resources.ts";
 import type { Informer, KubeClient, KubeObject } from "#cluster/types.ts";
 import { ArgusSessionSpec } from "#crds/argus-session.ts";
@@ -10,6 +10,7 @@ import type { Clock } from "#lib/clock.ts";
 import { ArgusError } from "#lib/errors.ts";
 import { LABEL } from "#protocol/pod.ts";
 import { type Outcome, TerminalError } from "../reconciler.ts";
+import { isStale } from "../stale.ts";
 import type { Written } from "../written.ts";
 import { type ActContext, act, type Failure } from "./act.ts";
 import type { BridgeReader } from "./bridge-reader.ts";
@@ -65,9 +66,11 @@ export class SessionReconciler {
       uidOf: ({ metadata }) => book.of(metadata.uid ?? ""),
       serviceAccountExists: () => this.#serviceAccountExists,
       bridge: (pod) => bridges.status(pod),
+      isStale: () => isStale(options.pods) || isStale(claims),
     };
     this.#context = {
       kube,
+      sessions: options.sessions,
       pods: options.pods,
       claims,
       written,
@@ -92,7 +95,9 @@ export class SessionReconciler {
     // Written, and nothing to report: the status follows when the cache shows it.
     if (decided.actions.length > 0 && !failure) return { requeueAfterMs: BEHIND_MS };
     const problem = failure?.problem ?? decided.problem;
-    const waitMs = await this.#writeStatus(key, observed, problem);
+    const guard = decided.mark === true;
+    const waitMs = await this.#writeStatus(key, observed, { problem, guard });
+    if (guard) return { requeueAfterMs: BEHIND_MS };
     return this.#outcome({ observed, decided, problem, waitMs, failure });
   }
 
@@ -102,7 +107,7 @@ export class SessionReconciler {
     wrong: Problem | undefined,
   ): Promise<{ observed: Observed; decided: Plan }> {
     const { book, settings } = this.#options;
-    const observed = observe(session, this.#sources);
+    const observed = observe(session, this.#sources, settings);
     if (wrong) return { observed, decided: { actions: [], problem: wrong } };
     const decided = plan(observed, settings, this.#now());
     if (!decided.actions.some((action) => action.do === "claimUid")) return { observed, decided };
@@ -116,7 +121,7 @@ export class SessionReconciler {
       const problem = { reason: "DependenciesNotReady", message: error.message };
       return { observed, decided: { actions: [], problem } };
     }
-    const again = observe(session, this.#sources);
+    const again = observe(session, this.#sources, settings);
     return { observed: again, decided: plan(again, settings, this.#now()) };
   }
 
@@ -124,7 +129,7 @@ export class SessionReconciler {
   async #writeStatus(
     key: string,
     observed: Observed,
-    problem: Problem | undefined,
+    { problem, guard }: { problem: Problem | undefined; guard: boolean },
   ): Promise<number | undefined> {
     const { session } = observed;
     const status = computeStatus(observed, problem, this.#now());
@@ -132,14 +137,15 @@ export class SessionReconciler {
       this.#unsettled.delete(key);
       return undefined;
     }
-    const waitMs = isUrgent(session, status) ? 0 : this.#settling(key);
+    const waitMs = guard || isUrgent(session, status) ? 0 : this.#settling(key);
     if (waitMs > 0) return waitMs;
-    const { name, namespace, uid } = session.metadata;
+    const { name, namespace, uid, resourceVersion } = session.metadata;
+    // With the UID a successor of the same name is never given this status.
+    const metadata = present({ namespace, uid, ...(guard ? { resourceVersion } : {}) });
     const object = {
       apiVersion: API_VERSION,
       kind: "ArgusSession",
-      // With the UID a successor of the same name is never given this status.
-      metadata: { name, ...(namespace ? { namespace } : {}), ...(uid ? { uid } : {}) },
+      metadata: { name, ...metadata },
       status,
     };
     const { kube, sessions, written } = this.#options;
@@ -148,7 +154,7 @@ export class SessionReconciler {
       const answer = await kube.applyStatus(argusSessions, object, manager);
       written.wrote(key, sessions, answer);
     } catch (error) {
-      // The session is gone or another one has its name: its event is on the way.
+      // The session changed, is gone, or another one has its name: its event is on the way.
       if (!isNotFound(error) && !isConflict(error)) throw error;
     }
     this.#unsettled.delete(key);

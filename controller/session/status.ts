@@ -21,7 +21,7 @@ export function computeStatus(
   const uid = hasUserNamespace(session) ? USER_NAMESPACE_UID : observed.uid;
   return present({
     observedGeneration: session.metadata.generation ?? 0,
-    conditions: conditions(observed, findings(observed, problem), now),
+    conditions: conditions(observed, findings(observed, problem, now), now),
     podName: pod?.metadata.name,
     podIPs: pod && addressesOf(pod),
     nodeName: pod?.spec.nodeName,
@@ -88,17 +88,24 @@ export function statusDiffers({ status }: ArgusSession, next: ArgusSessionStatus
 const PROGRESS = ["DependenciesNotReady", "BridgeNotReady"];
 
 /**
- * Whether a changed status must be written at once. Steps of a start (scheduled, address known, container running) may wait
- * a moment, so that a start costs few writes.
+ * Whether a changed status must be written at once. Steps of a start or an end (scheduled, address known, container running)
+ * may wait a moment, so that they cost few writes.
  */
 export function isUrgent({ status, metadata }: ArgusSession, next: ArgusSessionStatus): boolean {
   if (status?.observedGeneration !== metadata.generation) return true;
-  const before = readyOf(status);
-  const after = readyOf(next);
-  if (before?.status !== after?.status) return true;
-  return after?.status === "False" && !PROGRESS.includes(after.reason);
+  const suspended = conditionOf(next, "Suspended");
+  const before = conditionOf(status, "Suspended");
+  if (suspended?.reason !== before?.reason && suspended?.reason !== "PodTerminating") return true;
+  return readiness(status) !== readiness(next);
 }
 
-function readyOf(status: ArgusSessionStatus | undefined): Condition | undefined {
-  return status?.conditions?.find(({ type }) => type === "Ready");
+/** What people wait for; steps on the way are all the same. */
+function readiness(status: ArgusSessionStatus | undefined): string {
+  const ready = conditionOf(status, "Ready");
+  if (!ready || ready.status !== "False") return ready?.status ?? "";
+  return PROGRESS.includes(ready.reason) ? "False" : `False ${ready.reason} ${ready.message}`;
+}
+
+function conditionOf(status: ArgusSessionStatus | undefined, type: string): Condition | undefined {
+  return status?.conditions?.find((each) => each.type === type);
 }

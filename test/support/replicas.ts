@@ -59,7 +59,7 @@ export class Replica {
         identity: name,
         logger: silentLogger(),
         clock,
-        monotonicMs: clock.now,
+        monotonicMs: () => clock.now(),
         random,
       },
       (term) => this.#lead(term),

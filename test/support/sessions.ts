@@ -1,7 +1,7 @@
 import type { Pod, PodStatus } from "#cluster/core-types.ts";
 import { ownerReference } from "#cluster/objects.ts";
 import { argusSessions } from "#cluster/resources.ts";
-import type { Observed } from "#controller/session/observe.ts";
+import { compared, type Observed } from "#controller/session/observe.ts";
 import { buildPod, type PodSettings } from "#controller/session/pod.ts";
 import { ArgusSessionSpec, type ArgusSessionSpecInput } from "#crds/argus-session.ts";
 import type { ArgusSession } from "#crds/kinds.ts";
@@ -38,11 +38,18 @@ export function podOf(session: ArgusSession, status: PodStatus = {}, uid = 200_0
   return { ...pod, metadata, status };
 }
 
-export function observedOf(session: ArgusSession, more: Partial<Observed> = {}): Observed {
+export function observedOf(
+  session: ArgusSession,
+  more: Partial<Observed> = {},
+  settings: PodSettings = SETTINGS,
+): Observed {
+  const recorded = "uid" in more ? more.uid : 200_000;
   return {
     session,
-    uid: 200_000,
+    stale: false,
+    uid: recorded,
     pod: undefined,
+    ...compared(session, more.pod, { recorded, settings }),
     extraPods: [],
     claims: new Map(),
     serviceAccountExists: true,

@@ -110,7 +110,7 @@ test("a standby takes over fifteen seconds after the holder's last word, never b
   kube.put(leases, {
     metadata: { name: "lease", namespace: "default" },
     spec: { holderIdentity: "dead", renewTime: "1970-01-01T00:00:00.000000Z" },
-  } as Lease);
+  });
   const b = rival(kube, clock, "b");
   await settled();
   await clock.advance(14_900);
@@ -126,7 +126,7 @@ test("a replica of the same name takes its own Lease at once", async () => {
   kube.put(leases, {
     metadata: { name: "lease", namespace: "default" },
     spec: { holderIdentity: "a" },
-  } as Lease);
+  });
   const a = rival(kube, clock, "a");
   await settled();
   expect(a.election.isLeader()).toBe(true);

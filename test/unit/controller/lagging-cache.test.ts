@@ -19,6 +19,7 @@ function stillCache<T extends KubeObject>() {
     get: (key: string) => objects.get(key),
     list: () => [...objects.values()],
     version: () => state.version,
+    silenceMs: () => 0,
   } as unknown as Informer<T>;
   return { objects, state, informer };
 }

@@ -3,7 +3,9 @@ import type { PersistentVolumeClaim } from "#cluster/core-types.ts";
 import { buildClaims } from "#controller/session/claims.ts";
 import type { Observed } from "#controller/session/observe.ts";
 import { plan } from "#controller/session/plan.ts";
+import { specHash } from "#controller/session/spec-hash.ts";
 import type { ArgusSession } from "#crds/kinds.ts";
+import { LABEL } from "#protocol/pod.ts";
 import { NOW, observedOf, podOf, SETTINGS, sessionOf } from "../../support/sessions.ts";
 
 /** `create pods`, `delete pods`, `claimUid`, … */
@@ -51,15 +53,46 @@ test("nothing differs: nothing is written", () => {
 });
 
 test("the installation's image and model may change without a restart of sessions", () => {
-  const observed = observedOf(session, { claims, pod: podOf(session) });
   const upgraded = { ...SETTINGS, defaultImage: "argus:next", model: "newer" };
+  const observed = observedOf(session, { claims, pod: podOf(session) }, upgraded);
+  expect(observed).toMatchObject({
+    drifted: false,
+    outdated: "image argus:next instead of argus:test",
+  });
   expect(plan(observed, upgraded, NOW).actions).toEqual([]);
 });
 
 test("a pod that knows an old address of the gateway is replaced: its model would be out of reach", () => {
-  const observed = observedOf(session, { claims, pod: podOf(session) });
-  const moved = { ...SETTINGS, gatewayUrl: "http://elsewhere" };
+  const moved = { ...SETTINGS, gatewayUrl: "http://127.0.0.1:8081" };
+  const observed = observedOf(session, { claims, pod: podOf(session) }, moved);
   expect(plan(observed, moved, NOW).actions).toMatchObject([{ do: "delete", uid: "pod-uid" }]);
+});
+
+test("another name of the gateway waits for the next start", () => {
+  const moved = { ...SETTINGS, gatewayUrl: "http://elsewhere:8080" };
+  const observed = observedOf(session, { claims, pod: podOf(session) }, moved);
+  expect(observed).toMatchObject({ drifted: false, outdated: "other settings" });
+});
+
+test("a restart that was asked for replaces the pod once", () => {
+  const annotations = { [LABEL.restartAt]: "2030-01-01T11:59:00Z" };
+  const asked = sessionOf({}, { metadata: { ...session.metadata, annotations } });
+  expect(steps(observedOf(asked, { claims, pod: podOf(session) }))).toEqual(["delete pods"]);
+  expect(steps(observedOf(asked, { claims, pod: podOf(asked) }))).toEqual([]);
+});
+
+test("a field that a later version adds with a default changes no hash", () => {
+  const spec = sessionOf({ runtime: { args: ["--x"] } }).spec;
+  const { protocol: _, ...older } = spec.runtime;
+  const hash = (runtime: object) =>
+    specHash({ metadata: session.metadata, spec: { ...spec, runtime } as typeof spec }, "http://g");
+  expect(hash(older)).toBe(hash(spec.runtime));
+  expect(hash({ ...older, protocol: "acp" })).not.toBe(hash(spec.runtime));
+});
+
+test("while the caches are behind nothing is decided", () => {
+  const early = plan(observedOf(session, { stale: true }), SETTINGS, NOW);
+  expect(early).toEqual({ actions: [], requeueAfterMs: 10_000 });
 });
 
 test.each([
@@ -105,15 +138,27 @@ test("with restartPolicy Never an ended pod is kept as it is", () => {
   expect(steps(observedOf(once, { claims, pod }))).toEqual([]);
 });
 
+/** The session with the mark that precedes the end of its pod. */
+function marked(suspended: ArgusSession): ArgusSession {
+  const condition = { type: "Suspended", status: "False" as const, reason: "Suspending" };
+  const rest = { message: "", lastTransitionTime: "2030-01-01T11:59:00Z" };
+  return { ...suspended, status: { ...suspended.status, conditions: [{ ...condition, ...rest }] } };
+}
+
+test("a pod is deleted for suspension only after the status said so", () => {
+  const asleep = sessionOf({ operatingMode: "Suspended" });
+  const first = plan(observedOf(asleep, { claims, pod: podOf(session) }), SETTINGS, NOW);
+  expect(first).toEqual({ actions: [], mark: true });
+});
+
 test("a suspended session loses its pod, and its volume only with two consents", () => {
-  const kept = sessionOf({ operatingMode: "Suspended" });
+  const kept = marked(sessionOf({ operatingMode: "Suspended" }));
   expect(steps(observedOf(kept, { claims, pod: podOf(session) }))).toEqual(["delete pods"]);
   expect(steps(observedOf(kept, { claims }))).toEqual([]);
   const policy = { whenSuspended: "Delete" as const, confirmDataLoss: true };
-  const lost = sessionOf({
-    operatingMode: "Suspended",
-    persistentVolumeClaimRetentionPolicy: policy,
-  });
+  const lost = marked(
+    sessionOf({ operatingMode: "Suspended", persistentVolumeClaimRetentionPolicy: policy }),
+  );
   expect(steps(observedOf(lost, { claims, pod: podOf(session) }))).toEqual(["delete pods"]);
   expect(steps(observedOf(lost, { claims }))).toEqual(["delete persistentvolumeclaims"]);
 });

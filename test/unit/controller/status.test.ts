@@ -59,7 +59,16 @@ test("Ready names suspension, deletion, surplus pods and an unreadable state fir
   const pod = podOf(session, ready);
   const asleep = sessionOf({ operatingMode: "Suspended" });
   expect(said("Ready", asleep, { pod })).toBe("False SessionSuspended");
-  expect(said("Suspended", asleep, { pod })).toBe("False PodTerminating");
+  expect(said("Suspended", asleep, { pod })).toBe("False Suspending");
+  const going = {
+    ...pod,
+    metadata: { ...pod.metadata, deletionTimestamp: "2030-01-01T11:59:00Z" },
+  };
+  expect(said("Suspended", asleep, { pod: going })).toBe("False PodTerminating");
+  const lost = podOf(asleep, running({ conditions: [{ type: "Ready", status: "Unknown" }] }));
+  expect(said("Suspended", asleep, { pod: lost })).toBe("Unknown PodStateUnknown");
+  const foreign = { ...pod, metadata: { ...pod.metadata, ownerReferences: [] } };
+  expect(said("Suspended", asleep, { pod: foreign })).toBe("False PodNotOwned");
   expect(said("Suspended", asleep)).toBe("True PodTerminated");
   expect(said("Suspended", session, { pod })).toBe("False NotSuspended");
   const metadata = { ...session.metadata, deletionTimestamp: "2030-01-01T11:59:00Z" };
