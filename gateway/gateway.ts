@@ -16,7 +16,7 @@ import type { Pod } from "./pod.ts";
 import { PodTokens } from "./pod-tokens.ts";
 import { startPublisher } from "./publisher.ts";
 import { Readiness } from "./readiness.ts";
-import { GatewayState } from "./state.ts";
+import { openGatewayState } from "./state/gateway-state.ts";
 import { openFileStore } from "./store/file.ts";
 import type { Store } from "./store/store.ts";
 import { STOPPING } from "./upgrade.ts";
@@ -103,7 +103,7 @@ async function openWith(
   { readiness, signal }: { readiness: Readiness; signal: AbortSignal },
 ): Promise<Parts> {
   const { kube, namespace, logger } = options;
-  const state = await GatewayState.open(store);
+  const state = await openGatewayState(store);
   const { epoch } = await state.update((document) => ({ ...document, epoch: document.epoch + 1 }));
   const keys = new KeyRing(state);
   await keys.ensure();

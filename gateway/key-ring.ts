@@ -7,7 +7,7 @@ import { HELLO_TTL_SECONDS, type HelloClaims, type PeerRole } from "#protocol/br
 import type { GatewayKey } from "#protocol/document.ts";
 import { POD } from "#protocol/pod.ts";
 import { newKey, publishedKeys, signingKey, tidyKeys } from "./keys.ts";
-import type { GatewayState } from "./state.ts";
+import type { GatewayState } from "./state/gateway-state.ts";
 
 export const FIELD_MANAGER = "argus-gateway";
 const ALGORITHM = "EdDSA";

@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { GatewayState } from "#gateway/state.ts";
+import { openGatewayState } from "#gateway/state/gateway-state.ts";
 import { openFileStore } from "#gateway/store/file.ts";
 import type { Store } from "#gateway/store/store.ts";
 
@@ -75,14 +75,14 @@ test("a document that fails its checksum is neither read nor replaced", async ()
   await expect(again.read("gateway")).rejects.toMatchObject({ code: "Internal" });
   await expect(again.commit("gateway", 0, {})).rejects.toMatchObject({ code: "Internal" });
   await expect(again.commit("gateway", 1, {})).rejects.toMatchObject({ code: "Internal" });
-  await expect(GatewayState.open(again)).rejects.toMatchObject({ code: "Internal" });
+  await expect(openGatewayState(again)).rejects.toMatchObject({ code: "Internal" });
   expect(await again.list()).toEqual([{ uid: "gateway", version: 1 }]);
 });
 
 test("a gateway document of another version is refused", async () => {
   const store = await start();
   await store.commit("gateway", 0, { schemaVersion: 99, epoch: 1, keys: [] });
-  await expect(GatewayState.open(store)).rejects.toThrow(/start the Argus version that wrote it/);
+  await expect(openGatewayState(store)).rejects.toThrow(/start the Argus version that wrote it/);
 });
 
 const HOLDER = `

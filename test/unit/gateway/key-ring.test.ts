@@ -3,29 +3,9 @@ import type { ArgusSession } from "#crds/kinds.ts";
 import { grantHolds, issueClientToken, readClientToken } from "#gateway/client-token.ts";
 import { KeyRing } from "#gateway/key-ring.ts";
 import { PUBLISH_LEAD_MS } from "#gateway/keys.ts";
-import { GatewayState } from "#gateway/state.ts";
-import type { Store } from "#gateway/store/store.ts";
+import { type GatewayState, openGatewayState } from "#gateway/state/gateway-state.ts";
 import { FakeKube } from "#test/fakes/kube.ts";
-
-/** A store in memory that counts. */
-class MemoryStore implements Store {
-  documents = new Map<string, { version: number; body: unknown }>();
-  commits = 0;
-  failed = new Promise<void>(() => {});
-  async read(uid: string) {
-    return structuredClone(this.documents.get(uid));
-  }
-  async commit(uid: string, expected: number, body: unknown) {
-    this.commits += 1;
-    this.documents.set(uid, structuredClone({ version: expected + 1, body }));
-    return expected + 1;
-  }
-  async list() {
-    return [];
-  }
-  async remove() {}
-  async close() {}
-}
+import { MemoryStore } from "#test/fakes/memory-store.ts";
 
 let store: MemoryStore;
 let state: GatewayState;
@@ -36,7 +16,7 @@ const kidOf = (token: string) =>
   JSON.parse(Buffer.from(token.split(".")[0] ?? "", "base64url").toString()).kid as string;
 beforeEach(async () => {
   store = new MemoryStore();
-  state = await GatewayState.open(store);
+  state = await openGatewayState(store);
   now = Date.UTC(2026, 0, 1);
   keys = new KeyRing(state, () => now);
   await keys.ensure();
