@@ -100,7 +100,7 @@ export interface Terminated {
 }
 
 export interface PersistentVolumeClaim extends KubeObject {
-  spec: Record<string, unknown>;
+  spec: Record<string, unknown> & { storageClassName?: string };
   status?: { phase?: string };
 }
 

@@ -34,6 +34,7 @@ export function startInformer<T extends KubeObject>(
     onChange: (handler) => cache.onChange(handler),
     silenceMs: () => cache.silenceMs(),
     version: () => cache.version,
+    trouble: () => cache.trouble,
     closed,
   };
 }
@@ -41,6 +42,7 @@ export function startInformer<T extends KubeObject>(
 class Cache<T extends KubeObject> implements ReflectorSink<T> {
   readonly objects = new Map<string, T>();
   version: string | undefined;
+  trouble: string | undefined;
   readonly #handlers = new Set<ChangeHandler<T>>();
   readonly #transform: (object: T) => T;
   readonly #logger: Logger;
@@ -94,8 +96,13 @@ class Cache<T extends KubeObject> implements ReflectorSink<T> {
   }
 
   alive(version: string | undefined): void {
+    this.trouble = undefined;
     this.version = version;
     this.#aliveAtMs = this.#clock.now();
+  }
+
+  failed(why: string): void {
+    this.trouble = why;
   }
 
   silenceMs(): number {

@@ -29,6 +29,8 @@ export interface ReflectorSink<T> {
   remove(object: T): void;
   /** The API server gave a sign of life: the sink equals the collection at this resourceVersion. */
   alive(version: string | undefined): void;
+  /** The collection could not be followed; it will be tried again. */
+  failed(why: string): void;
 }
 
 const SILENCE_LIMIT_MS = 90_000;
@@ -189,14 +191,23 @@ class Reflector<T extends KubeObject> {
     const relist = isExpired(error) || error instanceof BrokenStreamError || isRefusal(error);
     if (relist) this.#version = undefined;
     const retryAfterMs = error instanceof KubeError ? (error.retryAfterMs ?? 0) : 0;
-    const { backoff = BACKOFF, random, logger, resource } = this.#options;
+    const { backoff = BACKOFF, random } = this.#options;
     const own = backoffMs(this.#failures, { ...backoff, jitter: 0.5 }, random);
     // Asked to list again after a healthy time: at once, there is nothing to wait for.
     const delayMs = relist && this.#failures === 0 ? retryAfterMs : Math.max(own, retryAfterMs);
     this.#failures += 1;
-    const fields = { resource: resource.plural, error: errorMessage(error), delayMs, relist };
-    logger[this.#failures > 3 ? "warn" : "debug"](fields, "watch interrupted");
+    this.#report(error, { delayMs, relist });
     await this.#clock.sleep(delayMs, this.#signal).catch(() => undefined);
+  }
+
+  #report(error: unknown, next: { delayMs: number; relist: boolean }): void {
+    const { logger, resource } = this.#options;
+    const why = errorMessage(error);
+    this.#sink.failed(why);
+    // A missing right comes back by itself only when somebody gives it.
+    const loud = this.#failures > 3 || (this.#failures === 1 && isKubeError(error, 403));
+    const fields = { resource: resource.plural, error: why, ...next };
+    logger[loud ? "warn" : "debug"](fields, "watch interrupted");
   }
 
   #selection() {

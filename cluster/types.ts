@@ -113,4 +113,6 @@ export interface Informer<T extends KubeObject> {
   silenceMs(): number;
   /** The resourceVersion that the cache stands at; undefined before the first list. */
   version(): string | undefined;
+  /** Why the collection could not be followed the last time; undefined = it can. */
+  trouble(): string | undefined;
 }

@@ -23,7 +23,7 @@ export async function startController(
   signal: AbortSignal,
 ): Promise<Listening> {
   const { kube, namespace, logger, identity } = options;
-  const troubles = new Troubles();
+  const troubles = new Troubles(logger);
   const metrics = new Metrics({ lease: LEASE, isLeader: () => election.isLeader() });
   const kinds = startKinds(options, metrics.registry, signal);
   const election = startElection(
@@ -63,8 +63,13 @@ function startKinds(
 
 function behind({ name, caches }: Kind): string[] {
   return Object.entries(caches).flatMap(([what, cache]) => {
-    if (cache.version() === undefined) return [`${name}: the cache of ${what} is not synced yet`];
+    const why = cache.trouble() ? ` (${cache.trouble()})` : "";
+    if (cache.version() === undefined) {
+      return [`${name}: the cache of ${what} is not synced yet${why}`];
+    }
     if (!isStale(cache)) return [];
-    return [`${name}: the cache of ${what} heard nothing from the API server for two minutes`];
+    return [
+      `${name}: the cache of ${what} heard nothing from the API server for two minutes${why}`,
+    ];
   });
 }

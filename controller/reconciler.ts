@@ -1,3 +1,4 @@
+import { KubeError } from "#cluster/kube-error.ts";
 import { type Clock, systemClock } from "#lib/clock.ts";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
@@ -16,6 +17,16 @@ export type Reconcile = (key: string, signal: AbortSignal) => Promise<Outcome>;
 
 /** No retry can help until somebody changes the object; its condition says so. */
 export class TerminalError extends ArgusError {}
+
+/** A repeat helps only when something else changed meanwhile: not sooner than after this time. */
+export class PausedError extends ArgusError {
+  readonly afterMs: number;
+
+  constructor(message: string, afterMs: number) {
+    super("Unavailable", message);
+    this.afterMs = afterMs;
+  }
+}
 
 export interface ReconcilerOptions {
   /** Label of logs and metrics. */
@@ -88,6 +99,16 @@ async function reconcileOne(
   }
 }
 
+/** While the API server is away nobody waits long beyond its return; what it asks for is kept. */
+const AWAY_MAX_MS = 5000;
+
+function pace(error: unknown): { atLeastMs?: number; atMostMs?: number } {
+  if (!(error instanceof KubeError)) return {};
+  const atLeastMs = error.retryAfterMs ?? 0;
+  const away = error.status === 0 || error.status === 429 || error.status >= 500;
+  return away ? { atLeastMs, atMostMs: Math.max(AWAY_MAX_MS, atLeastMs) } : { atLeastMs };
+}
+
 function fail({ queue, logger, name }: ReconcilerOptions, key: string, error: unknown): void {
   const facts = error instanceof ArgusError ? { code: error.code, ...error.facts } : {};
   const fields = { controller: name, object: key, error: errorMessage(error), ...facts };
@@ -96,7 +117,14 @@ function fail({ queue, logger, name }: ReconcilerOptions, key: string, error: un
     logger.warn(fields, "object cannot be reconciled until it changes");
     return;
   }
-  const retryMs = queue.retry(key);
+  if (error instanceof PausedError) {
+    queue.forget(key);
+    queue.addAfter(key, error.afterMs);
+    // The object's condition and its event say it to those who can change it.
+    logger.debug({ ...fields, retryMs: error.afterMs }, "reconcile waits for a change");
+    return;
+  }
+  const retryMs = queue.retry(key, pace(error));
   // Somebody wrote first: ordinary, the next look has the newer state.
   const level = error instanceof ArgusError && error.code === "Conflict" ? "debug" : "warn";
   logger[level]({ ...fields, retryMs }, "reconcile failed");

@@ -97,12 +97,14 @@ export class WorkQueue {
     );
   }
 
-  /** Adds the key after its back-off, which grows until `forget`. Returns the delay. */
-  retry(key: string): number {
+  /** Adds the key after its back-off, which grows until `forget`, within the given limits. Returns the delay. */
+  retry(key: string, limits: { atLeastMs?: number; atMostMs?: number } = {}): number {
     const failures = this.#failures.get(key) ?? 0;
     this.#failures.set(key, failures + 1);
     const own = backoffMs(failures, { ...this.#backoff, jitter: 0 });
-    const delayMs = Math.max(own, this.#bucket.reserve(this.#clock.now()));
+    const { atLeastMs = 0, atMostMs = Number.POSITIVE_INFINITY } = limits;
+    const pacedMs = Math.max(Math.min(own, atMostMs), atLeastMs);
+    const delayMs = Math.max(pacedMs, this.#bucket.reserve(this.#clock.now()));
     this.addAfter(key, delayMs);
     return delayMs;
   }

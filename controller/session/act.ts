@@ -1,5 +1,5 @@
 import type { Pod } from "#cluster/core-types.ts";
-import { isAlreadyExists, isConflict, isNotFound, KubeError } from "#cluster/kube-error.ts";
+import { isAlreadyExists, isConflict, isNotFound } from "#cluster/kube-error.ts";
 import { keyOf, refOf } from "#cluster/objects.ts";
 import {
   argusSessions,
@@ -11,6 +11,7 @@ import type { Informer, KubeClient, KubeObject, ObjectRef, Resource } from "#clu
 import type { Written } from "../written.ts";
 import { isOurs, type Observed } from "./observe.ts";
 import { type Action, type Problem, podNotOwned } from "./plan.ts";
+import { refusal } from "./refusals.ts";
 
 export interface ActContext {
   kube: KubeClient;
@@ -101,22 +102,19 @@ async function taken(
 }
 
 function explain(action: Action, error: unknown, context: ActContext): Failure {
-  if (!(error instanceof KubeError) || action.do !== "create") throw error;
-  const { kind, metadata } = action.object;
-  const what = `${kind} ${metadata.namespace}/${metadata.name}`;
-  if (error.status === 403 && /exceeded quota/.test(error.message)) {
-    const message = `${what} is above the namespace's quota (${error.message}): free or raise it`;
-    return { problem: { reason: "QuotaExceeded", message }, error };
+  const problem = refusal(error, nameOf(action));
+  if (!problem) throw error;
+  // A pod is refused like this when somebody deleted its service account.
+  if (problem.reason === "DependenciesNotReady") context.setServiceAccount(false);
+  return { problem, error };
+}
+
+function nameOf(action: Action): string {
+  if (action.do === "claimUid") return "ConfigMap argus-uids";
+  if (action.do === "create") {
+    const { kind, metadata } = action.object;
+    return `${kind} ${metadata.namespace}/${metadata.name}`;
   }
-  if (error.status === 403) {
-    // A pod is refused like this when somebody deleted its service account.
-    context.setServiceAccount(false);
-    const message = `${what} was refused: ${error.message}`;
-    return { problem: { reason: "DependenciesNotReady", message }, error };
-  }
-  if (error.status === 422 || error.status === 400) {
-    const message = `${what} is not valid: ${error.message}`;
-    return { problem: { reason: "SpecInvalid", message, terminal: true }, error };
-  }
-  throw error;
+  const { resource, namespace, name } = action.ref;
+  return `${resource.kind} ${namespace}/${name}`;
 }

@@ -82,7 +82,27 @@ function obstacle({ observed, pod, want }: Seen): Problem | undefined {
     return { reason: "MultiplePods", message: `more pods claim this session: delete ${names}` };
   }
   if (!pod) return { reason: "DependenciesNotReady", message: "the pod is being created" };
-  return podObstacle(pod, observed.bridge) ?? stateUnreadable(observed);
+  return (
+    unboundClaim(observed, pod) ?? podObstacle(pod, observed.bridge) ?? stateUnreadable(observed)
+  );
+}
+
+/** The scheduler says only that some claim is not bound, never which and why. */
+function unboundClaim({ claims }: Observed, pod: Pod): Problem | undefined {
+  const scheduled = podCondition(pod, "PodScheduled");
+  if (scheduled?.status !== "False" || !/PersistentVolumeClaim/i.test(scheduled.message ?? "")) {
+    return undefined;
+  }
+  const claim = [...claims.values()].find(({ status }) => status?.phase === "Pending");
+  if (!claim) return undefined;
+  const { namespace, name } = claim.metadata;
+  const storage = claim.spec.storageClassName;
+  const cause = storage
+    ? `StorageClass ${storage} is missing or provides nothing: make it, or name another`
+    : "it names no StorageClass and the cluster has no default one: make one the default, or name one";
+  const where = "in spec.volumeClaimTemplates of a new session (kubectl get storageclass)";
+  const message = `PersistentVolumeClaim ${namespace}/${name} is not bound: ${cause} ${where}`;
+  return { reason: "Unschedulable", message };
 }
 
 /** Why no agent is meant to run. */

@@ -78,6 +78,7 @@ async function begin(world: World, term: KindTerm, signal: AbortSignal): Promise
     book,
     bridges: new BridgeReader({ logger, onChange: (pod) => enqueueOwner(queue, pod, "high") }),
     written: new Written(),
+    troubles,
     events: new EventRecorder({ kube, component: "argus-controller", logger }),
     settings: options,
     serviceAccountExists: found !== undefined,

@@ -106,6 +106,8 @@ function finished(
 function withPod(observed: Observed, pod: Pod, now: Date): Plan {
   const owners = ownershipPatches(observed);
   if (pod.metadata.deletionTimestamp) return { actions: owners };
+  // One that a pod uses cannot go; one that is missing keeps the pod from starting.
+  owners.push(...missingClaims(observed));
   if (observed.drifted) {
     const why = "the session's spec or the gateway's address changed, or a restart was asked for";
     return { actions: [...owners, ...deletion(pods, pod, why)] };
@@ -122,16 +124,21 @@ function withoutPod(observed: Observed, settings: PodSettings): Plan {
   if (uid === undefined) return { actions: [{ do: "claimUid" }] };
   const ending = [...claims.values()].find((claim) => claim.metadata.deletionTimestamp);
   if (ending) return { actions: [], problem: claimEnding(ending) };
-  const missing = buildClaims(session).filter((claim) => !claims.has(claim.metadata.name));
   const namespace = session.metadata.namespace ?? "";
   return {
     actions: [
       ...ownershipPatches(observed),
-      ...missing.map((object) => create(persistentVolumeClaims, object)),
+      ...missingClaims(observed),
       ...(serviceAccountExists ? [] : [create(serviceAccounts, serviceAccount(namespace))]),
       create(pods, buildPod(session, uid, settings)),
     ],
   };
+}
+
+function missingClaims({ session, claims }: Observed): Action[] {
+  return buildClaims(session)
+    .filter((claim) => !claims.has(claim.metadata.name))
+    .map((object) => create(persistentVolumeClaims, object));
 }
 
 /** Brings the claims' owner into line with whenDeleted, which may change while they live. */

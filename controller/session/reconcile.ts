@@ -1,6 +1,6 @@
 import type { PersistentVolumeClaim, Pod } from "#cluster/core-types.ts";
 import type { EventRecorder } from "#cluster/events.ts";
-import { isConflict, isNotFound } from "#cluster/kube-error.ts";
+import { isConflict, isNotFound, KubeError } from "#cluster/kube-error.ts";
 import { present, splitKey } from "#cluster/objects.ts";
 import { argusSessions, persistentVolumeClaims, pods } from "#cluster/resources.ts";
 import type { Informer, KubeClient, KubeObject } from "#cluster/types.ts";
@@ -9,8 +9,9 @@ import { API_VERSION, type ArgusSession } from "#crds/kinds.ts";
 import type { Clock } from "#lib/clock.ts";
 import { ArgusError } from "#lib/errors.ts";
 import { LABEL } from "#protocol/pod.ts";
-import { type Outcome, TerminalError } from "../reconciler.ts";
+import { type Outcome, PausedError, TerminalError } from "../reconciler.ts";
 import { isStale } from "../stale.ts";
+import type { Troubles } from "../troubles.ts";
 import type { Written } from "../written.ts";
 import { type ActContext, act, type Failure } from "./act.ts";
 import type { BridgeReader } from "./bridge-reader.ts";
@@ -18,6 +19,7 @@ import { isOurs, type Observed, observe, type Sources } from "./observe.ts";
 import { type Action, type Plan, type Problem, plan } from "./plan.ts";
 import { type PodSettings, USER_NAMESPACE_UID } from "./pod.ts";
 import { isAgentRunning } from "./pod-state.ts";
+import { missingRule, refusal } from "./refusals.ts";
 import { computeStatus, isUrgent, statusDiffers } from "./status.ts";
 import type { UidBook } from "./uid-book.ts";
 
@@ -31,6 +33,7 @@ export interface SessionReconcilerOptions {
   book: UidBook;
   bridges: BridgeReader;
   written: Written;
+  troubles: Troubles;
   events: EventRecorder;
   settings: PodSettings;
   /** Whether the namespace's service account exists, as of the start. */
@@ -43,6 +46,8 @@ const FIELD_MANAGER = "argus-controller";
 const BEHIND_MS = 1000;
 /** A problem that only people can end sends no event of its own. */
 const PROBLEM_MS = 30_000;
+/** Of the sentence about a status that cannot be written. */
+const STATUS = "status";
 /** Steps of a start are written together. */
 const SETTLE_MS = 1500;
 
@@ -117,8 +122,8 @@ export class SessionReconciler {
     try {
       await book.claim({ name, uid, recorded });
     } catch (error) {
-      if (!(error instanceof ArgusError) || error.code !== "Unavailable") throw error;
-      const problem = { reason: "DependenciesNotReady", message: error.message };
+      const problem = refusal(error, "ConfigMap argus-uids") ?? exhausted(error);
+      if (!problem) throw error;
       return { observed, decided: { actions: [], problem } };
     }
     const again = observe(session, this.#sources, settings);
@@ -148,17 +153,26 @@ export class SessionReconciler {
       metadata: { name, ...metadata },
       status,
     };
-    const { kube, sessions, written } = this.#options;
+    const { kube, sessions, written, troubles } = this.#options;
     const manager = { fieldManager: FIELD_MANAGER, force: true };
     try {
       const answer = await kube.applyStatus(argusSessions, object, manager);
       written.wrote(key, sessions, answer);
     } catch (error) {
       // The session changed, is gone, or another one has its name: its event is on the way.
-      if (!isNotFound(error) && !isConflict(error)) throw error;
+      if (!isNotFound(error) && !isConflict(error)) throw this.#untold(error);
     }
+    troubles.clear(STATUS);
     this.#unsettled.delete(key);
     return undefined;
+  }
+
+  /** Where not even the status can tell, readiness and the log do. */
+  #untold(error: unknown): unknown {
+    const rule = error instanceof KubeError && missingRule(error.message);
+    if (!rule) return error;
+    this.#options.troubles.set(STATUS, `status cannot be written: ${rule}`);
+    return new PausedError(rule, PROBLEM_MS);
   }
 
   #settling(key: string): number {
@@ -178,7 +192,7 @@ export class SessionReconciler {
     const { observed, decided, problem, waitMs, failure } = made;
     const { name } = observed.session.metadata;
     if (problem?.terminal) throw new TerminalError("InvalidInput", problem.message, { name });
-    if (failure?.error) throw failure.error;
+    if (failure?.error) throw new PausedError(problem?.message ?? "", PROBLEM_MS);
     const pod = observed.pod;
     const reads = pod && isOurs(pod, observed.session) && isAgentRunning(pod);
     const times = [
@@ -233,6 +247,13 @@ export class SessionReconciler {
   #now(): Date {
     return new Date(this.#options.clock.now());
   }
+}
+
+/** No user id is left. */
+function exhausted(error: unknown): Problem | undefined {
+  if (!(error instanceof ArgusError) || error instanceof KubeError) return undefined;
+  if (error.code !== "Unavailable") return undefined;
+  return { reason: "DependenciesNotReady", message: error.message };
 }
 
 /** The session with every default in place. A spec that an older CRD let through is a problem, never a crash. */

@@ -5,6 +5,7 @@ import type { Informer, KubeClient, KubeObject, Resource } from "#cluster/types.
 import { BridgeReader } from "#controller/session/bridge-reader.ts";
 import { SessionReconciler } from "#controller/session/reconcile.ts";
 import { UidBook } from "#controller/session/uid-book.ts";
+import { Troubles } from "#controller/troubles.ts";
 import { Written } from "#controller/written.ts";
 import type { ArgusSession } from "#crds/kinds.ts";
 import { silentLogger } from "#lib/logger.ts";
@@ -59,6 +60,7 @@ async function rig() {
     book,
     bridges: new BridgeReader({ logger, clock, onChange: () => undefined }),
     written: new Written(clock),
+    troubles: new Troubles(logger),
     events: new EventRecorder({ kube, component: "test", logger, clock }),
     settings: SETTINGS,
     serviceAccountExists: true,

@@ -201,6 +201,12 @@ test("a claim that is being deleted is waited for", () => {
   expect(steps(observedOf(session, { claims: ending }))).toEqual([]);
 });
 
+test("a claim that somebody deleted before its pod started is made again", () => {
+  expect(steps(observedOf(session, { pod: podOf(session) }))).toEqual([
+    "create persistentvolumeclaims",
+  ]);
+});
+
 test("claims follow whenDeleted in both directions", () => {
   const mortal = sessionOf({ persistentVolumeClaimRetentionPolicy: { whenDeleted: "Delete" } });
   const pod = podOf(session);

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { PodStatus } from "#cluster/core-types.ts";
+import { buildClaims } from "#controller/session/claims.ts";
 import { computeStatus, isUrgent, statusDiffers } from "#controller/session/status.ts";
 import type { ArgusSession } from "#crds/kinds.ts";
 import { BridgeStatus } from "#protocol/bridge.ts";
@@ -84,6 +85,39 @@ test("Ready names suspension, deletion, surplus pods and an unreadable state fir
   const broken = sessionOf({}, { status: { conditions: [unreadable] } });
   expect(said("Ready", broken, { pod: podOf(broken, ready) })).toBe("False StateUnreadable");
 });
+
+test.each([
+  ["fast", "StorageClass fast is missing"],
+  [undefined, "no default one"],
+])(
+  "a claim that nobody provides is named with its StorageClass (%s)",
+  (storageClassName, words) => {
+    const message = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.";
+    const pod = podOf(session, {
+      conditions: [{ type: "PodScheduled", status: "False", reason: "Unschedulable", message }],
+    });
+    const [made] = buildClaims(session);
+    if (!made) throw new Error("no claim");
+    const spec = { ...made.spec, ...(storageClassName ? { storageClassName } : {}) };
+    const claims = new Map([[made.metadata.name, { ...made, spec, status: { phase: "Pending" } }]]);
+    const { conditions } = computeStatus(observedOf(session, { pod, claims }), undefined, NOW);
+    expect(conditions?.[0]).toMatchObject({
+      type: "Ready",
+      status: "False",
+      reason: "Unschedulable",
+    });
+    expect(conditions?.[0]?.message).toContain("PersistentVolumeClaim default/workspace-main-");
+    expect(conditions?.[0]?.message).toContain(words);
+    // For want of a node, the claim is not to blame.
+    const full = podOf(session, {
+      conditions: [
+        { type: "PodScheduled", status: "False", message: "0/1 nodes: Insufficient cpu" },
+      ],
+    });
+    const other = computeStatus(observedOf(session, { pod: full, claims }), undefined, NOW);
+    expect(other.conditions?.[0]?.message).toContain("Insufficient cpu");
+  },
+);
 
 test("Ready carries the bridge's warning to where a person looks", () => {
   const bridge = bridgeOf({ warning: "No working sandbox" });
