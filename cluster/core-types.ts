@@ -75,6 +75,7 @@ export interface PodCondition {
   status: "True" | "False" | "Unknown";
   reason?: string;
   message?: string;
+  lastTransitionTime?: string;
 }
 
 export interface ContainerStatus {

@@ -13,12 +13,20 @@ export interface EventRecorderOptions {
   clock?: Clock;
 }
 
+function digest(text: string): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, 16);
+}
+
+const NEW_SERIES = { count: 1, tokens: 0, refilledMs: 0 };
+
 interface Series {
   count: number;
   firstMs: number;
   /** Writes that this object may still cause; grows by one per refill. */
   tokens: number;
   refilledMs: number;
+  /** Digests of the messages of one reason. */
+  messages?: Set<string>;
 }
 
 /** Objects and events that are remembered; the oldest is forgotten. */
@@ -27,6 +35,8 @@ const SERIES_MS = 10 * 60_000;
 const BURST = 25;
 const REFILL_MS = 5 * 60_000;
 const MAX_MESSAGE_LENGTH = 1024;
+/** Different messages of one reason within a series; what comes after them is told as one event. */
+const MAX_SIMILAR = 10;
 
 /**
  * Tells people what happened to an object, as `kubectl describe` shows it. Repeats within 10 min raise the count of one event;
@@ -50,13 +60,15 @@ export class EventRecorder {
       message,
     }: { type?: "Normal" | "Warning"; reason: string; message: string },
   ): Promise<void> {
-    const text = message.slice(0, MAX_MESSAGE_LENGTH);
     const uid = object.metadata.uid ?? "";
-    const key = createHash("sha256").update(`${uid}/${reason}/${text}`).digest("hex").slice(0, 16);
+    const similar = this.#similar(`${uid}/${reason}`, message);
+    const text = `${similar ? "(combined from similar events) " : ""}${message}`;
+    const key = digest(similar ? `${uid}/${reason}` : `${uid}/${reason}/${message}`);
     const seen = this.#count(key);
     if (!this.#allowed(uid)) return;
     try {
-      await this.#write(object, { key, type, reason, message: text, seen });
+      const words = text.slice(0, MAX_MESSAGE_LENGTH);
+      await this.#write(object, { key, type, reason, message: words, seen });
     } catch (error) {
       this.#options.logger.debug({ reason, error: errorMessage(error) }, "event not recorded");
     }
@@ -88,6 +100,18 @@ export class EventRecorder {
       } as KubeObject,
       { fieldManager: component, force: true },
     );
+  }
+
+  /** Whether there were many other messages of this reason lately. */
+  #similar(group: string, message: string): boolean {
+    const known = this.#series.get(`similar/${group}`);
+    const fresh = known !== undefined && this.#clock.now() - known.firstMs < SERIES_MS;
+    const firstMs = fresh ? known.firstMs : this.#clock.now();
+    const messages = new Set(fresh ? known.messages : []);
+    const full = messages.size >= MAX_SIMILAR && !messages.has(digest(message));
+    if (!full) messages.add(digest(message));
+    this.#remember(`similar/${group}`, { ...NEW_SERIES, firstMs, messages });
+    return full;
   }
 
   #count(key: string): Series {

@@ -2,60 +2,129 @@ import type { z } from "zod";
 import type { Pod, Terminated } from "#cluster/core-types.ts";
 import { present } from "#cluster/objects.ts";
 import type { LastTermination as Schema } from "#crds/argus-session.ts";
-import { TerminationMessage } from "#protocol/bridge.ts";
-import { agentStatus } from "./pod-state.ts";
+import { type BridgeStatus, TerminationMessage } from "#protocol/bridge.ts";
+import { agentStatus, imageProblem, podCondition } from "./pod-state.ts";
 
 export type LastTermination = z.infer<typeof Schema>;
 
 const MAX_MESSAGE_LENGTH = 4096;
+const SIGKILL = 9;
+const SIGTERM = 15;
+/** A container that was not ready for this long before a signal ended it was ended for its liveness probe. */
+const PROBED_MS = 20_000;
 
-/** How the agent's container last ended, as the newest of what was known and what the pod says. */
+/** How the agent last ended: the newest of what was known, what the pod says and what the bridge did. */
 export function lastTermination(
   pod: Pod | undefined,
+  bridge: BridgeStatus | undefined,
   known: LastTermination | undefined,
 ): LastTermination | undefined {
-  const status = pod && agentStatus(pod);
+  if (!pod) return known;
+  const own = [ended(pod), killed(bridge)].reduce((a, b) => (isNewer(b, a) ? b : a));
+  const newest = own && isNewer(own, known) ? own : known;
+  return removed(pod) ?? (own ? newest : (unstarted(pod) ?? known));
+}
+
+function isNewer(b: LastTermination | undefined, a: LastTermination | undefined): boolean {
+  if (!b || !a?.finishedAt) return b !== undefined;
+  return Date.parse(b.finishedAt ?? "") > Date.parse(a.finishedAt);
+}
+
+/** What takes a whole pod away, by the words of Kubernetes. */
+const REMOVALS: Record<string, string> = {
+  DeletionByTaintManager: "NodeLost",
+  DeletionByPodGC: "NodeLost",
+  TerminationByKubelet: "Evicted",
+  EvictionByEvictionAPI: "Evicted",
+  PreemptionByScheduler: "Preempted",
+};
+
+/** Evicted, preempted, or lost with its node: then the container's own end tells little. */
+function removed(pod: Pod): LastTermination | undefined {
+  const target = podCondition(pod, "DisruptionTarget");
+  const disrupted = target?.status === "True" ? REMOVALS[target.reason ?? ""] : undefined;
+  const failed = pod.status?.phase === "Failed" || pod.status?.reason === "NodeLost";
+  // The kubelet's own word is the most exact, for example Evicted or OutOfcpu.
+  const reason = (failed ? pod.status?.reason : undefined) ?? disrupted;
+  if (!reason) return undefined;
+  const message = pod.status?.message || target?.message;
+  return {
+    ...present({
+      finishedAt: disrupted ? target?.lastTransitionTime : undefined,
+      message: message?.slice(0, MAX_MESSAGE_LENGTH) || undefined,
+    }),
+    reason: reason.slice(0, 128),
+  };
+}
+
+/** It never began: there is no container to ask. */
+function unstarted(pod: Pod): LastTermination | undefined {
+  const problem = imageProblem(pod);
+  return problem && { reason: problem.reason, message: problem.message };
+}
+
+/** The bridge lives on when it ends an agent that is at its process limit. */
+function killed(bridge: BridgeStatus | undefined): LastTermination | undefined {
+  if (!bridge?.killed) return undefined;
+  const { reason, message, at } = bridge.killed;
+  const finishedAt = new Date(Math.min(at, MAX_TIME_MS)).toISOString().replace(/\.\d+Z$/, "Z");
+  return { reason, message, pidLimitHit: true, finishedAt };
+}
+
+/** What a bridge says is not to be trusted: the last moment that a date-time can name. */
+const MAX_TIME_MS = Date.UTC(9999, 11, 31);
+
+function ended(pod: Pod): LastTermination | undefined {
+  const status = agentStatus(pod);
   const end = status?.state?.terminated ?? status?.lastState?.terminated;
-  if (end) return isNewer(end, known) ? describe(end) : known;
-  return (pod && eviction(pod)) ?? known;
-}
-
-/** An evicted pod has no container to ask. */
-function eviction({ status }: Pod): LastTermination | undefined {
-  if (status?.phase !== "Failed" || !status.reason) return undefined;
-  const message = status.message?.slice(0, MAX_MESSAGE_LENGTH);
-  return { ...present({ message }), reason: status.reason.slice(0, 128) };
-}
-
-function isNewer(end: Terminated, known: LastTermination | undefined): boolean {
-  if (!known?.finishedAt) return true;
-  return Date.parse(end.finishedAt ?? "") > Date.parse(known.finishedAt);
-}
-
-function describe(end: Terminated): LastTermination {
+  if (!end) return undefined;
   const told = parse(end.message);
+  const signal = signalOf(end);
   const message = told?.message ?? end.message ?? "";
   return {
     ...present({
       exitCode: end.exitCode,
-      signal: end.signal || undefined,
-      oomKilled: isOutOfMemory(end) || undefined,
+      signal,
+      oomKilled: end.reason === "OOMKilled" || undefined,
       pidLimitHit: told?.pidLimitHit || undefined,
       finishedAt: end.finishedAt,
       message: message.slice(0, MAX_MESSAGE_LENGTH) || undefined,
     }),
-    reason: reasonOf(end, told).slice(0, 128),
+    reason: reasonOf({ pod, end, told, signal }).slice(0, 128),
   };
 }
 
-/** The kernel's kill is known to the kubelet alone. */
-function reasonOf(end: Terminated, told: TerminationMessage | undefined): string {
-  const said = isOutOfMemory(end) ? end.reason : (told?.reason ?? end.reason);
-  return said ?? "Unknown";
+/** Runtimes report a signal in the exit code, as shells do. */
+function signalOf({ signal, exitCode }: Terminated): number | undefined {
+  if (signal) return signal;
+  return exitCode > 128 && exitCode < 128 + 65 ? exitCode - 128 : undefined;
 }
 
-function isOutOfMemory({ reason }: Terminated): boolean {
-  return reason === "OOMKilled";
+interface End {
+  pod: Pod;
+  end: Terminated;
+  told: TerminationMessage | undefined;
+  signal: number | undefined;
+}
+
+/** The kernel's kill is known to the kubelet alone; a probe's kill is known by what went before it. */
+function reasonOf({ pod, end, told, signal }: End): string {
+  if (end.reason === "OOMKilled") return "OOMKilled";
+  const stopped = told?.reason === "Stopped" || signal === SIGTERM || signal === SIGKILL;
+  if (stopped && wasProbed(pod, end)) {
+    // Who hangs does not hear the first signal and leaves no word.
+    return signal === SIGKILL && !told ? "Hung" : "ProbeFailed";
+  }
+  if (told) return told.reason;
+  if (signal !== undefined) return "Signal";
+  return end.reason ?? "Unknown";
+}
+
+function wasProbed({ metadata, status }: Pod, { finishedAt }: Terminated): boolean {
+  if (metadata.deletionTimestamp) return false;
+  const ready = status?.conditions?.find(({ type }) => type === "Ready");
+  if (ready?.status !== "False" || !ready.lastTransitionTime) return false;
+  return Date.parse(finishedAt ?? "") - Date.parse(ready.lastTransitionTime) >= PROBED_MS;
 }
 
 /** The bridge writes JSON; what the agent wrote instead is shown as it is. */

@@ -62,25 +62,34 @@ function unschedulable(pod: Pod): Problem | undefined {
 }
 
 function waitingProblem(pod: Pod): Problem | undefined {
-  const statuses = [
-    ...(pod.status?.initContainerStatuses ?? []),
-    ...(pod.status?.containerStatuses ?? []),
-  ];
-  for (const status of statuses) {
-    const problem = containerProblem(pod, status);
-    if (problem) return problem;
+  return firstOf(pod, (status) => pullProblem(pod, status) ?? containerProblem(pod, status));
+}
+
+/** An image that cannot be had. */
+export function imageProblem(pod: Pod): Problem | undefined {
+  return firstOf(pod, (status) => pullProblem(pod, status));
+}
+
+function firstOf<T>({ status }: Pod, find: (status: ContainerStatus) => T | undefined) {
+  const statuses = [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])];
+  for (const each of statuses) {
+    const found = find(each);
+    if (found !== undefined) return found;
   }
   return undefined;
+}
+
+function pullProblem(pod: Pod, status: ContainerStatus): Problem | undefined {
+  if (!IMAGE_REASONS.includes(status.state?.waiting?.reason ?? "")) return undefined;
+  const words = `${imageOf(pod, status)} cannot be pulled: check spec.runtime.image and imagePullSecrets`;
+  const message = `container ${status.name} of ${nameOf(pod)}: ${words}`;
+  return { reason: "ImagePullFailed", message };
 }
 
 /** What to say of a container that waits for a reason other than "soon". */
 function containerProblem(pod: Pod, status: ContainerStatus): Problem | undefined {
   const { reason = "", message = "" } = status.state?.waiting ?? {};
   const where = `container ${status.name} of ${nameOf(pod)}`;
-  if (IMAGE_REASONS.includes(reason)) {
-    const words = `${imageOf(pod, status)} cannot be pulled: check spec.runtime.image and imagePullSecrets`;
-    return { reason: "ImagePullFailed", message: `${where}: ${words}` };
-  }
   if (CONFIG_REASONS.includes(reason)) {
     const words = `cannot be made (${message}): create what it names or change spec.runtime.env`;
     return { reason, message: `${where} ${words}` };

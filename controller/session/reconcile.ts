@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { PersistentVolumeClaim, Pod } from "#cluster/core-types.ts";
 import type { EventRecorder } from "#cluster/events.ts";
 import { isConflict, isNotFound, KubeError } from "#cluster/kube-error.ts";
@@ -15,6 +16,7 @@ import type { Troubles } from "../troubles.ts";
 import type { Written } from "../written.ts";
 import { type ActContext, act, type Failure } from "./act.ts";
 import type { BridgeReader } from "./bridge-reader.ts";
+import type { LastTermination } from "./last-termination.ts";
 import { isOurs, type Observed, observe, type Sources } from "./observe.ts";
 import { type Action, type Plan, type Problem, plan } from "./plan.ts";
 import { type PodSettings, USER_NAMESPACE_UID } from "./pod.ts";
@@ -158,6 +160,7 @@ export class SessionReconciler {
     try {
       const answer = await kube.applyStatus(argusSessions, object, manager);
       written.wrote(key, sessions, answer);
+      await this.#tellEnd(session, status.lastTermination);
     } catch (error) {
       // The session changed, is gone, or another one has its name: its event is on the way.
       if (!isNotFound(error) && !isConflict(error)) throw this.#untold(error);
@@ -226,9 +229,21 @@ export class SessionReconciler {
     return false;
   }
 
+  /** A death is told once, when its cause enters the status. */
+  async #tellEnd(session: ArgusSession, end: LastTermination | undefined): Promise<void> {
+    if (!end || isDeepStrictEqual(end, session.status?.lastTermination)) return;
+    const code = end.exitCode === undefined ? "" : ` (exit code ${end.exitCode})`;
+    const message = `the agent ended${code}${end.message ? `: ${end.message}` : ""}`;
+    await this.#options.events.record(asObject(session), {
+      type: end.reason === "Stopped" || end.reason === "Completed" ? "Normal" : "Warning",
+      reason: end.reason,
+      message,
+    });
+  }
+
   async #tell(session: ArgusSession, actions: Action[], failure?: Failure): Promise<void> {
     const { events } = this.#options;
-    const object: KubeObject = { ...session, apiVersion: API_VERSION, kind: "ArgusSession" };
+    const object = asObject(session);
     if (failure) {
       await events.record(object, { ...failure.problem, type: "Warning" });
       return;
@@ -247,6 +262,11 @@ export class SessionReconciler {
   #now(): Date {
     return new Date(this.#options.clock.now());
   }
+}
+
+/** Informers hand out objects of a list, which do not name their kind. */
+function asObject(session: ArgusSession): KubeObject {
+  return { ...session, apiVersion: API_VERSION, kind: "ArgusSession" };
 }
 
 /** No user id is left. */

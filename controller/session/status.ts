@@ -26,7 +26,7 @@ export function computeStatus(
     podIPs: pod && addressesOf(pod),
     nodeName: pod?.spec.nodeName,
     runAsUser: uid,
-    lastTermination: lastTermination(pod, session.status?.lastTermination),
+    lastTermination: lastTermination(pod, observed.bridge, session.status?.lastTermination),
   });
 }
 
@@ -96,6 +96,7 @@ export function isUrgent({ status, metadata }: ArgusSession, next: ArgusSessionS
   const suspended = conditionOf(next, "Suspended");
   const before = conditionOf(status, "Suspended");
   if (suspended?.reason !== before?.reason && suspended?.reason !== "PodTerminating") return true;
+  if (!isDeepStrictEqual(status?.lastTermination, next.lastTermination)) return true;
   return readiness(status) !== readiness(next);
 }
 
