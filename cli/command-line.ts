@@ -39,6 +39,23 @@ program
     runCommand(async () => (await import("./chat.ts")).chat({ ...options, session, environment })),
   );
 
+program
+  .command("send")
+  .description(
+    "leave a message for a session: accepted means that its turn follows, whatever happens",
+  )
+  .argument("<text>")
+  .option("--session <name>", "session name (default: main)")
+  .option("--key <key>", "the same key is the same message, however often it is sent")
+  .option("--url <url>", "gateway (default: the local one)")
+  .option("--token <token>", "token (default: the local one, or ARGUS_TOKEN)")
+  .option(...dataOption)
+  .action((text, options) =>
+    runCommand(async () =>
+      (await import("./commands/send.ts")).send({ ...options, text, environment }),
+    ),
+  );
+
 const sessions = program.command("sessions").description("list, create, delete, restart sessions");
 const sessionCommands = () => import("./commands/sessions.ts");
 const remote = (command: Command) =>

@@ -1,6 +1,9 @@
 import type { ArgusSession } from "#crds/kinds.ts";
 import { textFrame } from "#lib/frames.ts";
 import { CLOSE, type SessionParams, type StatusParams } from "#protocol/client.ts";
+import { RPC_ERROR } from "#protocol/envelope.ts";
+import { INPUT_ENDED } from "#protocol/lane-methods.ts";
+import { answerOwn, errorAnswer, type OwnRequest } from "./argus-methods.ts";
 import type { Principal } from "./auth.ts";
 import type { BridgeSink } from "./bridge-connection.ts";
 import type { ClientHandler, ClientSocket } from "./client-socket.ts";
@@ -13,6 +16,8 @@ import { LineFramer } from "./line-framer.ts";
 export const MAX_BRIDGE_LINE_BYTES = 64 * 1024 * 1024;
 /** Lines that wait for a bridge; over this the client is not read. */
 const MAX_HELD_BYTES = 1024 * 1024;
+/** Requests to the gateway itself that wait for their answer. */
+const MAX_SERVING = 64;
 const LOST = "Bridge connection lost: reconnect with session, boot and after";
 
 export interface AttachmentOptions {
@@ -38,6 +43,8 @@ export class Attachment implements ClientHandler, BridgeSink {
   #heldBytes = 0;
   #announced = false;
   #lastStatus = "";
+  #serving = 0;
+  #unwatch: () => void = () => undefined;
 
   constructor(options: AttachmentOptions) {
     this.#options = options;
@@ -59,6 +66,10 @@ export class Attachment implements ClientHandler, BridgeSink {
 
   bind(client: ClientSocket): void {
     this.#client = client;
+    const { context, session } = this.#options;
+    this.#unwatch = context.lanes.watch(session.metadata.uid ?? "", (params) => {
+      client.send([textFrame(JSON.stringify({ method: INPUT_ENDED, params }))]);
+    });
   }
 
   /** Sends `argus/session` without boot and seq, unless it was sent. */
@@ -107,9 +118,24 @@ export class Attachment implements ClientHandler, BridgeSink {
   // From the client.
 
   accept(buffer: Buffer, start: number, end: number): boolean {
-    const answer = intercept(buffer, start, end);
-    if (answer) this.#client?.reply(textFrame(answer));
-    return answer === undefined;
+    const taken = intercept(buffer, start, end);
+    if (!taken) return true;
+    if ("request" in taken) void this.#serve(taken.request);
+    else if (taken.answer) this.#client?.reply(textFrame(taken.answer));
+    return false;
+  }
+
+  async #serve(request: OwnRequest): Promise<void> {
+    const { context, session } = this.#options;
+    if (this.#serving >= MAX_SERVING) {
+      const message = "Too many argus requests of this client are open: wait for an answer.";
+      this.#client?.reply(textFrame(errorAnswer(request.id, RPC_ERROR.busy, message)));
+      return;
+    }
+    this.#serving += 1;
+    const answer = await answerOwn(request, session, context.lanes);
+    this.#serving -= 1;
+    this.#client?.reply(textFrame(answer));
   }
 
   get forwarded(): boolean {
@@ -131,6 +157,7 @@ export class Attachment implements ClientHandler, BridgeSink {
   }
 
   #end(): void {
+    this.#unwatch();
     this.#gone?.abort();
     this.#onEnd?.();
     this.#onEnd = undefined;

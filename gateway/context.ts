@@ -2,6 +2,7 @@ import type { Logger } from "#lib/logger.ts";
 import type { Authenticator } from "./auth.ts";
 import type { Directory } from "./directory.ts";
 import type { KeyRing } from "./key-ring.ts";
+import type { Lanes } from "./lanes/lanes.ts";
 import type { Liveness } from "./liveness.ts";
 import type { PodTokens } from "./pod-tokens.ts";
 
@@ -12,9 +13,13 @@ export interface GatewayContext {
   keys: KeyRing;
   podTokens: PodTokens;
   liveness: Liveness;
+  lanes: Lanes;
   /** Asks for the public keys to be written again: a pod did not know ours. */
   republish: () => void;
   logger: Logger;
   /** Aborts when the gateway stops. */
   signal: AbortSignal;
 }
+
+/** What lanes need of it. */
+export type LaneContext = Omit<GatewayContext, "lanes">;

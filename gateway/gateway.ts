@@ -10,6 +10,7 @@ import type { GatewayContext } from "./context.ts";
 import { Directory } from "./directory.ts";
 import { type HttpServer, startHttp } from "./http.ts";
 import { KeyRing } from "./key-ring.ts";
+import { Lanes } from "./lanes/lanes.ts";
 import { Liveness } from "./liveness.ts";
 import type { GatewayOptions } from "./options.ts";
 import type { Pod } from "./pod.ts";
@@ -135,7 +136,7 @@ async function openWith(
   readiness.done("cluster");
   await publisher.first;
   readiness.done("keys");
-  const context: GatewayContext = {
+  const shared = {
     auth,
     directory,
     keys,
@@ -145,7 +146,12 @@ async function openWith(
     logger,
     signal,
   };
-  return { context, store, epoch, background: [sessions, sessionPods, publisher] };
+  const lanes = new Lanes(store, shared);
+  readiness.waitFor("lanes", "the messages accepted before are being read");
+  await lanes.resume();
+  readiness.done("lanes");
+  const context: GatewayContext = { ...shared, lanes };
+  return { context, store, epoch, background: [sessions, sessionPods, publisher, lanes] };
 }
 
 /** Of a pod only what is read is kept. */

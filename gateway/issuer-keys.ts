@@ -1,4 +1,4 @@
-import { createLocalJWKSet, errors, type JSONWebKeySet, jwtVerify } from "jose";
+import { createLocalJWKSet, errors, jwtVerify } from "jose";
 import { z } from "zod";
 import type { KubeClient } from "#cluster/types.ts";
 import { ArgusError } from "#lib/errors.ts";
@@ -72,7 +72,7 @@ export class IssuerKeys {
 
   async #fetch(): Promise<Issuer> {
     const { issuer } = Discovery.parse(await this.#get(DISCOVERY));
-    const keys = KeySet.parse(await this.#get(KEYS)) as JSONWebKeySet;
+    const keys = KeySet.parse(await this.#get(KEYS));
     return { name: issuer, keyOf: createLocalJWKSet(keys), readAtMs: this.#now() };
   }
 

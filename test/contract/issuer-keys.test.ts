@@ -2,9 +2,8 @@ import { readFile, writeFile } from "node:fs/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { createKubeClient } from "#cluster/client.ts";
-import type { Pod } from "#cluster/core-types.ts";
 import { pods, serviceAccounts } from "#cluster/resources.ts";
-import type { KubeClient, KubeObject } from "#cluster/types.ts";
+import type { KubeClient } from "#cluster/types.ts";
 import { PodTokens } from "#gateway/pod-tokens.ts";
 import { silentLogger } from "#lib/logger.ts";
 import { GATEWAY_AUDIENCE } from "#protocol/pod.ts";
@@ -19,7 +18,7 @@ let podUid: string;
 beforeAll(async () => {
   rig = await ControllerRig.start();
   const account = { apiVersion: "v1", kind: "ServiceAccount", metadata: named(ACCOUNT) };
-  await rig.kube.create(serviceAccounts, account as KubeObject);
+  await rig.kube.create(serviceAccounts, account);
   const container = { name: "agent", image: "none" };
   const pod = {
     apiVersion: "v1",
@@ -27,7 +26,7 @@ beforeAll(async () => {
     metadata: named("p"),
     spec: { containers: [container] },
   };
-  podUid = (await rig.kube.create(pods, pod as Pod)).metadata.uid ?? "";
+  podUid = (await rig.kube.create(pods, pod)).metadata.uid ?? "";
   const config = parse(await readFile(rig.kubeconfig, "utf8"));
   config.users[0].user = { token: await tokenFor([]) };
   await writeFile(`${rig.kubeconfig}.account`, stringify(config));

@@ -1,0 +1,164 @@
+import { z } from "zod";
+import { ArgusError } from "#lib/errors.ts";
+import { LineSplitter, MAX_APP_SERVER_LINE_BYTES } from "#lib/lines.ts";
+import { RPC_ERROR } from "#protocol/envelope.ts";
+import type { BridgeSink } from "../bridge-connection.ts";
+import type { GreetedBridge } from "../dial.ts";
+
+/** Ends that are remembered: the answer that names a turn may come after its end. */
+const MAX_ENDED = 32;
+const REQUEST_TIMEOUT_MS = 130_000;
+
+const Answer = z.looseObject({
+  id: z.number(),
+  result: z.unknown().optional(),
+  error: z
+    .looseObject({
+      code: z.number(),
+      message: z.string(),
+      data: z.looseObject({ reason: z.string().optional() }).nullish(),
+    })
+    .optional(),
+});
+export const Turn = z.looseObject({ id: z.string(), status: z.string() });
+export type Turn = z.infer<typeof Turn>;
+const TurnCompleted = z.looseObject({ threadId: z.string(), turn: Turn });
+
+/** A request that the bridge or the app-server refused. `reason` is the bridge's own word; undefined = the app-server said no. */
+export class Refused extends Error {
+  readonly code: number;
+  readonly reason: string | undefined;
+
+  constructor(error: { code: number; message: string; reason: string | undefined }) {
+    super(error.message);
+    this.name = "Refused";
+    this.code = error.code;
+    this.reason = error.reason;
+  }
+}
+
+/** The lane's own connection to a bridge: requests with answers, ends of turns. It answers no question of the agent. */
+export class LanePeer implements BridgeSink {
+  readonly wantsOwnBuffer = false;
+  readonly #bridge: GreetedBridge;
+  readonly #splitter = new LineSplitter({
+    maxBytes: MAX_APP_SERVER_LINE_BYTES,
+    onOverflow: "skip",
+  });
+  readonly #asked = new Map<number, PromiseWithResolvers<unknown>>();
+  readonly #ended = new Map<string, Turn>();
+  readonly #waiting = new Map<string, PromiseWithResolvers<Turn>>();
+  readonly #gone = Promise.withResolvers<void>();
+  #isGone = false;
+  readonly #onTurnEnd: () => void;
+  #nextId = 1;
+
+  /** `onTurnEnd` is called at the end of anybody's turn: a busy thread may be free. */
+  constructor(bridge: GreetedBridge, onTurnEnd: () => void) {
+    this.#bridge = bridge;
+    this.#onTurnEnd = onTurnEnd;
+    bridge.start(this);
+  }
+
+  get isGone(): boolean {
+    return this.#isGone;
+  }
+
+  get gone(): Promise<void> {
+    return this.#gone.promise;
+  }
+
+  /** Resolves to the result. Throws {@link Refused}, or `Unavailable` when the connection ends or nothing answers in time. */
+  async request(method: string, params: unknown): Promise<unknown> {
+    if (this.#isGone) throw lost();
+    const id = this.#nextId++;
+    const answer = Promise.withResolvers<unknown>();
+    this.#asked.set(id, answer);
+    this.#bridge.write([Buffer.from(`${JSON.stringify({ id, method, params })}\n`)]);
+    const timer = setTimeout(() => answer.reject(lost()), REQUEST_TIMEOUT_MS);
+    try {
+      return await answer.promise;
+    } finally {
+      clearTimeout(timer);
+      this.#asked.delete(id);
+    }
+  }
+
+  /** Resolves when the turn has ended. Throws `Unavailable` when the connection ends first. */
+  turnEnd(turnId: string): Promise<Turn> {
+    const ended = this.#ended.get(turnId);
+    if (ended) return Promise.resolve(ended);
+    if (this.#isGone) return Promise.reject(lost());
+    const waiting = this.#waiting.get(turnId) ?? Promise.withResolvers<Turn>();
+    waiting.promise.catch(() => undefined);
+    this.#waiting.set(turnId, waiting);
+    return waiting.promise;
+  }
+
+  close(): void {
+    this.#bridge.destroy();
+  }
+
+  data(chunk: Buffer): { kept: boolean; full: boolean } {
+    // The chunk is only borrowed and lines may be slices of it: each is parsed before this returns.
+    for (const line of this.#splitter.push(Buffer.from(chunk)).lines) this.#take(line);
+    return { kept: false, full: false };
+  }
+
+  writable(): void {}
+
+  ended(): void {
+    this.#isGone = true;
+    for (const { reject } of this.#asked.values()) reject(lost());
+    for (const { reject } of this.#waiting.values()) reject(lost());
+    this.#gone.resolve();
+  }
+
+  #take(line: Buffer): void {
+    const message = parsed(line);
+    if (message?.["method"] === undefined) return this.#answered(message);
+    if (message["id"] !== undefined) return this.#withdraw(message["id"]);
+    if (message["method"] === "turn/completed") this.#completed(message["params"]);
+  }
+
+  #answered(message: unknown): void {
+    const { data } = Answer.safeParse(message);
+    const asked = data && this.#asked.get(data.id);
+    if (!asked) return;
+    if (!data.error) return asked.resolve(data.result);
+    const { code, message: text, data: more } = data.error;
+    asked.reject(new Refused({ code, message: text, reason: more?.reason }));
+  }
+
+  /** A question goes on to somebody who can answer it. */
+  #withdraw(id: unknown): void {
+    const error = { code: RPC_ERROR.methodNotFound, message: "a lane answers no questions" };
+    this.#bridge.write([Buffer.from(`${JSON.stringify({ id, error })}\n`)]);
+  }
+
+  #completed(params: unknown): void {
+    const { data } = TurnCompleted.safeParse(params);
+    if (!data) return;
+    const { turn } = data;
+    this.#ended.set(turn.id, turn);
+    for (const oldest of this.#ended.keys()) {
+      if (this.#ended.size > MAX_ENDED) this.#ended.delete(oldest);
+    }
+    this.#waiting.get(turn.id)?.resolve(turn);
+    this.#waiting.delete(turn.id);
+    this.#onTurnEnd();
+  }
+}
+
+function parsed(line: Buffer): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(line.toString("utf8"));
+    return typeof value === "object" && value !== null ? { ...value } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function lost(): ArgusError {
+  return new ArgusError("Unavailable", "The connection to the session's bridge ended.");
+}

@@ -1,0 +1,114 @@
+import type { ArgusSession } from "#crds/kinds.ts";
+import { ArgusError, errorMessage } from "#lib/errors.ts";
+import type { Running } from "#lib/running.ts";
+import type { EndedInput } from "#protocol/session-document.ts";
+import type { LaneContext } from "../context.ts";
+import { GATEWAY_UID } from "../state/gateway-state.ts";
+import { openSessionState } from "../state/session-state.ts";
+import type { Store } from "../store/store.ts";
+import { Lane } from "./lane.ts";
+
+/** Told about each end of a message of one session. */
+export type EndListener = (ended: EndedInput) => void;
+
+interface Entry {
+  lane: Lane;
+  stop: AbortController;
+  done: Promise<void>;
+}
+
+/** The lanes of all sessions, by the session object's UID; each is opened when it is needed and runs until the gateway stops. */
+export class Lanes implements Running {
+  readonly #store: Store;
+  readonly #context: LaneContext;
+  readonly #entries = new Map<string, Promise<Entry>>();
+  readonly #listeners = new Map<string, Set<EndListener>>();
+  readonly closed: Promise<void>;
+
+  constructor(store: Store, context: LaneContext) {
+    this.#store = store;
+    this.#context = context;
+    const { signal } = context;
+    this.closed = new Promise<void>((resolve) => {
+      signal.addEventListener("abort", () => resolve(), { once: true });
+    }).then(() => this.#drain());
+  }
+
+  /** Goes on with what was accepted before this start. A document that cannot be read stops its own session only. */
+  async resume(): Promise<void> {
+    const sessions = new Map(
+      this.#context.directory.sessions().map((session) => [session.metadata.uid, session]),
+    );
+    for (const { uid } of await this.#store.list()) {
+      const session = sessions.get(uid);
+      if (uid === GATEWAY_UID) continue;
+      if (!session) this.#context.logger.info({ uid }, "state of a session that is gone");
+      else await this.of(session).catch(() => undefined);
+    }
+  }
+
+  /** The session's lane. Throws `Unavailable` when its document cannot be read. */
+  async of({ metadata: { name, uid = "" } }: ArgusSession): Promise<Lane> {
+    const opening = this.#entries.get(uid) ?? this.#open(name, uid);
+    this.#entries.set(uid, opening);
+    try {
+      return (await opening).lane;
+    } catch (error) {
+      // The next one tries again: it may have been repaired.
+      this.#entries.delete(uid);
+      const facts = { session: name, error: errorMessage(error) };
+      this.#context.logger.error(facts, "the document of a session cannot be read");
+      const message = `The messages of session ${name} cannot be read: ${errorMessage(error)}`;
+      throw new ArgusError("Unavailable", message, { session: name }, { cause: error });
+    }
+  }
+
+  /** Calls `listener` for each message of the session object that ends. Returns the unsubscribe function. */
+  watch(uid: string, listener: EndListener): () => void {
+    const listeners = this.#listeners.get(uid) ?? new Set();
+    this.#listeners.set(uid, listeners.add(listener));
+    return () => {
+      listeners.delete(listener);
+      if (listeners.size === 0) this.#listeners.delete(uid);
+    };
+  }
+
+  async #open(name: string, uid: string): Promise<Entry> {
+    const context = this.#context;
+    const state = await openSessionState(this.#store, uid, name);
+    const onEnded = (ended: EndedInput) => {
+      for (const listener of this.#listeners.get(uid) ?? []) listener(ended);
+    };
+    const lane = new Lane({ context, name, uid, state, onEnded });
+    const stop = new AbortController();
+    const signal = AbortSignal.any([context.signal, stop.signal]);
+    const unwatch = context.directory.watch(name, () => {
+      // Another object, or none: what was accepted for this one ends with it.
+      if (context.directory.session(name)?.metadata.uid !== uid) void this.#forget(uid);
+    });
+    const done = lane.run(signal).finally(unwatch);
+    return { lane, stop, done };
+  }
+
+  async #forget(uid: string): Promise<void> {
+    const entry = await this.#entries.get(uid)?.catch(() => undefined);
+    if (!entry || entry.stop.signal.aborted) return;
+    entry.stop.abort();
+    await entry.done;
+    this.#entries.delete(uid);
+    await entry.lane.state.remove().catch((error: unknown) => {
+      this.#context.logger.warn(
+        { uid, error: errorMessage(error) },
+        "a deleted session's document stays",
+      );
+    });
+  }
+
+  async #drain(): Promise<void> {
+    const opened = await Promise.allSettled(this.#entries.values());
+    const running = opened.flatMap((each) =>
+      each.status === "fulfilled" ? [each.value.done] : [],
+    );
+    await Promise.all(running);
+  }
+}
