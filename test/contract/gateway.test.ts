@@ -228,10 +228,10 @@ test("a ready session is joined at once: boot and seq in the first frame, then l
     method: "echo",
     params: { t: "é🎉" },
   });
-  client.socket.send('{"id":2,"method":"argus/input/enqueue"}');
+  client.socket.send('{"id":2,"method":"argus/unknown"}');
   expect((await client.frame("the refusal", ({ id }) => id === 2)).error).toEqual({
     code: -32601,
-    message: "Method not found: argus/input/enqueue",
+    message: "Method not found: argus/unknown",
   });
   client.socket.send("garbage");
   expect((await client.frame("parse error", ({ id }) => id === null)).error?.code).toBe(-32700);

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { createKubeClient } from "#cluster/client.ts";
 import { pods, serviceAccounts } from "#cluster/resources.ts";
-import type { KubeClient } from "#cluster/types.ts";
+import type { KubeClient, KubeObject } from "#cluster/types.ts";
 import { PodTokens } from "#gateway/pod-tokens.ts";
 import { silentLogger } from "#lib/logger.ts";
 import { GATEWAY_AUDIENCE } from "#protocol/pod.ts";
@@ -26,7 +26,7 @@ beforeAll(async () => {
     metadata: named("p"),
     spec: { containers: [container] },
   };
-  podUid = (await rig.kube.create(pods, pod)).metadata.uid ?? "";
+  podUid = (await rig.kube.create<KubeObject>(pods, pod)).metadata.uid ?? "";
   const config = parse(await readFile(rig.kubeconfig, "utf8"));
   config.users[0].user = { token: await tokenFor([]) };
   await writeFile(`${rig.kubeconfig}.account`, stringify(config));
