@@ -125,7 +125,7 @@ export class CronReconciler {
       const answer = await kube.applyStatus(argusCrons, statusObject(cron, status), manager);
       written.wrote(key, crons, answer);
     } catch (error) {
-      // Gone, or of another name's successor. A conflict is decided on anew, with the newer object.
+      // A conflict is decided on anew, with the newer object.
       if (!isNotFound(error)) throw error;
       return;
     }
@@ -180,18 +180,17 @@ function eventOf({ metadata, spec }: ArgusCron, slotMs: number): SlotEvent {
 }
 
 /**
- * With the UID a successor of the same name is never given this status, and with the version nobody's newer cursor is
- * overwritten by one who was asleep.
+ * With its version the status is refused once anything changed: nobody who was asleep overwrites a newer cursor, and a successor
+ * of the same name never gets this status. (A UID in it would not be checked by a real API server.)
  */
 function statusObject({ metadata }: ArgusCron, status: ArgusCronStatus) {
-  const { name, namespace, uid, resourceVersion } = metadata;
+  const { name, namespace, resourceVersion } = metadata;
   return {
     apiVersion: API_VERSION,
     kind: "ArgusCron",
     metadata: {
       name,
       ...(namespace ? { namespace } : {}),
-      ...(uid ? { uid } : {}),
       ...(resourceVersion ? { resourceVersion } : {}),
     },
     status,

@@ -288,11 +288,11 @@ test("the API server refuses what C1, C2 and the bounds forbid", async () => {
 test("a status for an older version of the cron is refused, so nobody who was asleep moves a cursor", async () => {
   const old = await apply("fenced", { schedule: NEVER_SOON });
   await apply("fenced", { schedule: NEVER_SOON, suspend: true });
-  const { name, namespace, uid, resourceVersion } = old.metadata;
+  const { name, namespace, resourceVersion } = old.metadata;
   const object = {
     apiVersion: "argus.dev/v1alpha1",
     kind: "ArgusCron",
-    metadata: { name, namespace, uid, resourceVersion },
+    metadata: { name, namespace, resourceVersion },
     status: { missedSchedules: 1 },
   } as KubeObject;
   const failure = await rig.kube

@@ -1,6 +1,6 @@
 import { expect } from "vitest";
 import type { Case } from "../kubernetes.ts";
-import { configMap, type Json, listOf, pod, widget } from "./tools.ts";
+import { configMap, type Json, listOf, pod, textOf, widget } from "./tools.ts";
 
 const managers = (body: Json) =>
   listOf<{
@@ -113,6 +113,19 @@ export function applyCases(add: Case): void {
     ]);
     const { body } = await t.apply(`${path}/a`, widget("a", { tags: ["y"] }), "two");
     expect(listOf<string>(body.spec?.tags).toSorted()).toEqual(["x", "y"]);
+  });
+
+  add("apply to status with an older resourceVersion is a 409 and writes nothing", async (t) => {
+    const path = await t.widgets();
+    const { body } = await t.post(path, widget("a"));
+    const version = textOf(body.metadata?.resourceVersion);
+    await t.apply(`${path}/a`, widget("a", {}, { labels: { touched: "1" } }), "person");
+    const { apiVersion, kind } = widget("a");
+    const metadata = { name: "a", resourceVersion: version };
+    const object = { apiVersion, kind, metadata, status: { phase: "late" } };
+    const late = await t.apply(`${path}/a/status`, object, "owner");
+    expect([late.status, late.body.reason]).toEqual([409, "Conflict"]);
+    expect((await t.get(`${path}/a`)).body.status).toBeUndefined();
   });
 
   add("apply to status owns the status alone", async (t) => {

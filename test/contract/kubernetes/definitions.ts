@@ -164,4 +164,38 @@ export function definitionCases(add: Case): void {
     const { body } = await t.post(await t.widgets(), widget("a", { size: null }));
     expect(body.spec?.size).toBe(3);
   });
+
+  add("a cron is refused by each of its rules, with the field and what to do", async (t) => {
+    const path = `${SESSIONS}/namespaces/${await t.namespace()}/arguscrons`;
+    const cron = (name: string, spec: object) => ({
+      apiVersion: "argus.dev/v1alpha1",
+      kind: "ArgusCron",
+      metadata: { name },
+      spec: {
+        schedule: "@daily",
+        sessionRef: { name: "main" },
+        event: { text: "tick" },
+        ...spec,
+      },
+    });
+    for (const [spec, words] of CRON_RULES) {
+      const { status, body } = await t.post(path, cron("wrong", spec));
+      expect([status, body.message], JSON.stringify(spec)).toEqual([
+        422,
+        expect.stringContaining(words),
+      ]);
+    }
+    const least = { schedule: "0 9 * * *", timeZone: "Etc/GMT+3", startingDeadlineSeconds: 10 };
+    expect((await t.post(path, cron("right", least))).status).toBe(201);
+  });
 }
+
+const CRON_RULES: [object, string][] = [
+  [{ schedule: "TZ=UTC * * * * *" }, "put the time zone into timeZone"],
+  [{ timeZone: "Local" }, "name a zone, for example UTC"],
+  [{ timeZone: "../etc/passwd" }, "spec.timeZone"],
+  [{ startingDeadlineSeconds: 9 }, "spec.startingDeadlineSeconds"],
+  [{ concurrencyPolicy: "Sometimes" }, "spec.concurrencyPolicy"],
+  [{ sessionRef: { name: "" } }, "spec.sessionRef.name"],
+  [{ event: { text: "x".repeat(16_385) } }, "spec.event.text"],
+];
