@@ -1,7 +1,6 @@
 import type { Logger } from "#lib/logger.ts";
-import type { AccessOptions } from "./access.ts";
 import { type Call, Caller } from "./call.ts";
-import { loadConnection } from "./connection.ts";
+import { type ConnectionOptions, loadConnection } from "./connection.ts";
 import { isNotFound } from "./kube-error.ts";
 import { keyOf } from "./objects.ts";
 import { collectionPath, objectPath } from "./resources.ts";
@@ -10,7 +9,7 @@ import type { ApplyOptions, KubeClient, KubeObject, ObjectRef, Resource } from "
 const APPLY_PATCH = "application/apply-patch+yaml";
 const JSON_PATCH = "application/json-patch+json";
 
-export interface KubeClientOptions extends AccessOptions {
+export interface KubeClientOptions extends ConnectionOptions {
   logger: Logger;
 }
 

@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
-import { Agent, type Dispatcher, ProxyAgent } from "undici";
+import { Agent, buildConnector, type Dispatcher, ProxyAgent } from "undici";
 import { ArgusError } from "#lib/errors.ts";
 import type { AccessOptions, ClusterAccess, TlsOptions } from "./access.ts";
 import { libraryAccess } from "./library-access.ts";
+import { lively } from "./liveness.ts";
 import { plainAccess } from "./plain-access.ts";
 import { podAccess } from "./pod-access.ts";
 
@@ -12,8 +13,13 @@ const CREDENTIALS_MAX_AGE_MS = 30_000;
 const CALL_CONNECTIONS = 4;
 /** More watches than this over HTTP/1.1 would wait for each other. */
 const WATCH_CONNECTIONS = 32;
-/** Finds a dead peer below the watch's own silence limit. */
-const PING_INTERVAL_MS = 20_000;
+/** Finds a dead peer long before a watch's own limit of silence. */
+const PING_INTERVAL_MS = 10_000;
+
+export interface ConnectionOptions extends AccessOptions {
+  /** Of HTTP/2 connections. */
+  pingIntervalMs?: number | undefined;
+}
 
 /** How to reach the API server right now. */
 export interface Target {
@@ -29,13 +35,15 @@ export class Connection {
   readonly namespace: string;
   readonly #access: ClusterAccess;
   readonly #proxy: string | undefined;
+  readonly #pingIntervalMs: number;
   #target: Target | undefined;
   #fingerprint = "";
   #readAtMs = Number.NEGATIVE_INFINITY;
   #refreshing: Promise<Target> | undefined;
 
-  constructor(access: ClusterAccess) {
+  constructor(access: ClusterAccess, pingIntervalMs = PING_INTERVAL_MS) {
     this.#access = access;
+    this.#pingIntervalMs = pingIntervalMs;
     this.#proxy = proxyOf(access.proxyUrl);
     this.namespace = access.namespace;
   }
@@ -75,19 +83,22 @@ export class Connection {
   }
 
   #dispatchers(tls: TlsOptions): Pick<Target, "calls" | "watches"> {
-    const connect = { ...tls, keepAlive: true, keepAliveInitialDelay: PING_INTERVAL_MS };
-    const shape = { allowH2: true, h2Options: { pingInterval: PING_INTERVAL_MS } };
+    const pingInterval = this.#pingIntervalMs;
+    const tcp = { ...tls, keepAlive: true, keepAliveInitialDelay: pingInterval };
+    const connect = lively(buildConnector({ ...tcp, allowH2: true }), pingInterval);
+    const shape = { allowH2: true, h2Options: { pingInterval } };
     const make = (connections: number): Dispatcher =>
       this.#proxy
-        ? new ProxyAgent({ uri: this.#proxy, requestTls: connect, connections })
+        ? new ProxyAgent({ uri: this.#proxy, requestTls: tcp, connections })
         : new Agent({ connect, connections, ...shape });
     return { calls: make(CALL_CONNECTIONS), watches: make(WATCH_CONNECTIONS) };
   }
 }
 
 /** The cheap way where it is enough, else the library's. Throws InvalidInput when the configuration cannot be used. */
-export async function loadConnection(options: AccessOptions): Promise<Connection> {
-  return new Connection((await cheapAccess(options)) ?? (await libraryAccess(options)));
+export async function loadConnection(options: ConnectionOptions): Promise<Connection> {
+  const access = (await cheapAccess(options)) ?? (await libraryAccess(options));
+  return new Connection(access, options.pingIntervalMs);
 }
 
 async function cheapAccess(options: AccessOptions): Promise<ClusterAccess | undefined> {
