@@ -1,10 +1,12 @@
 import { parseArgs } from "node:util";
+import { benchController } from "./controller/controller.ts";
 import { benchCron } from "./cron/cron.ts";
 import { benchRelay } from "./relay/relay.ts";
 import { benchWake } from "./wake/wake.ts";
 
 const USAGE = `npm run bench <name> [-- --quick] [-- --repetitions N] [-- --only G1,G9]
 
+controller: the bundled controller on a real kube-apiserver and etcd
 cron:  what ten thousand schedules cost, beside croner's own objects and bare posts
 relay: gateway and bridge against haproxy, a C relay and the frozen baselines, as ratios (docs/performance.md)
 wake:  what the bridge adds to the app-server's own start when a parked session gets its first line
@@ -18,6 +20,7 @@ export interface BenchOptions {
 }
 
 const BENCHES: Record<string, (options: BenchOptions) => Promise<string>> = {
+  controller: benchController,
   cron: benchCron,
   relay: benchRelay,
   wake: benchWake,
