@@ -10,6 +10,7 @@ import {
   template,
 } from "#test/support/chart.ts";
 import { HELMS, helm } from "#test/support/helm.ts";
+import { laterChart } from "#test/support/release.ts";
 import { VALUE_SETS } from "./value-sets.ts";
 
 const CRD_CHART = join(CHART, "..", "argus-crds");
@@ -36,7 +37,7 @@ test.for(Object.entries(VALUE_SETS))("both helms lint and render alike: %s", asy
     });
     expect(linted.stdout).not.toMatch(/\[(WARNING|ERROR)\]/);
     expect(linted.code).toBe(0);
-    rendered.push((await render(values, { version, crds: true })).map(withoutToken));
+    rendered.push((await render(values, { version })).map(withoutToken));
   }
   expect(rendered[1]).toEqual(rendered[0]);
 });
@@ -142,3 +143,31 @@ test("a changed model key starts the gateway anew, nothing else does", async () 
   expect(await pod("one")).toBe(await pod("one"));
   expect(await pod("one")).not.toBe(await pod("two"));
 });
+
+/** What the API server never lets an upgrade change. */
+function immutable({ kind, spec = {} }: Rendered): unknown {
+  const { selector, serviceName, podManagementPolicy, volumeClaimTemplates, clusterIP } = spec;
+  if (kind === "StatefulSet") {
+    return { selector, serviceName, podManagementPolicy, volumeClaimTemplates };
+  }
+  if (kind === "Deployment") return { selector };
+  return kind === "Service" ? { clusterIP } : undefined;
+}
+
+test.for(Object.entries(VALUE_SETS))(
+  "a later version changes nothing that cannot be changed: %s",
+  async ([, values]) => {
+    const later = await laterChart("9.9.9");
+    try {
+      const [now, then] = await Promise.all([
+        render(values),
+        render(values, { chart: later.path }),
+      ]);
+      expect(then.map(immutable)).toEqual(now.map(immutable));
+      const roles = (objects: Rendered[]) => objects.map(({ roleRef }) => roleRef);
+      expect(roles(then)).toEqual(roles(now));
+    } finally {
+      await later.remove();
+    }
+  },
+);

@@ -58,6 +58,19 @@ const SOURCES: Source[] = [
   },
 ];
 
+const SCANNER_SOURCES: Source[] = [
+  {
+    folder: "kube-score",
+    module: "github.com/zegl/kube-score",
+    programs: { "kube-score": "github.com/zegl/kube-score/cmd/kube-score" },
+  },
+  {
+    folder: "kubeconform",
+    module: "github.com/yannh/kubeconform",
+    programs: { kubeconform: "github.com/yannh/kubeconform/cmd/kubeconform" },
+  },
+];
+
 /** Enough for a kube-apiserver: contract tests, the controller's bench. */
 export const CONTROL_PLANE = ["etcd", "kube-apiserver", "kube-controller-manager"];
 export const ALL_PROGRAMS = SOURCES.flatMap(({ programs }) => Object.keys(programs));
@@ -91,7 +104,7 @@ function versionOf({ folder, module }: Source): string {
 const folderOf = (source: Source) => join(testCache(), `${source.folder}-${versionOf(source)}`);
 
 function sourceOf(program: string): Source {
-  const found = SOURCES.find(({ programs }) => program in programs);
+  const found = [...SOURCES, ...SCANNER_SOURCES].find(({ programs }) => program in programs);
   if (!found) throw new Error(`no such program: ${program}`);
   return found;
 }

@@ -94,13 +94,22 @@ export interface Comparison {
   refused: string[];
 }
 
-/**
- * Rights that no request of ours asks for, with the reason why they are granted.
- */
-export const ASKED_BY_ADMISSION: Record<string, string> = {
-  "update argus.dev/argussessions/finalizers":
-    "the admission plugin OwnerReferencesPermissionEnforcement asks for it when a child blocks its owner's deletion",
-};
+/** Rights that one API server's log does not show, and why they are granted. */
+const UNSEEN: { reason: string; covers: (right: Right, granted: Right[]) => boolean }[] = [
+  {
+    reason:
+      "the admission plugin OwnerReferencesPermissionEnforcement asks for it when a child blocks its owner's deletion",
+    covers: ({ verb, resource }) => verb === "update" && resource === "argussessions/finalizers",
+  },
+  {
+    reason: "a server that cannot stream its lists (before 1.32, or told so) is asked for them",
+    covers: (right, granted) =>
+      right.verb === "list" &&
+      granted.some(
+        (each) => each.verb === "watch" && wordsOf(each) === `watch${wordsOf(right).slice(4)}`,
+      ),
+  },
+];
 
 /** Compares in both directions. */
 export function compareRights(granted: Right[], asked: Asked[]): Comparison {
@@ -114,12 +123,12 @@ export function compareRights(granted: Right[], asked: Asked[]): Comparison {
   const surplus = granted.filter((grant) => !asked.some((right) => covers(grant, right)));
   return {
     missing: distinct(missing),
-    surplus: distinct(surplus).filter((right) => !(withoutScope(right) in ASKED_BY_ADMISSION)),
+    surplus: distinct(
+      surplus.filter((right) => !UNSEEN.some(({ covers: explains }) => explains(right, granted))),
+    ),
     refused: distinct(asked.filter(({ status }) => status === 403)),
   };
 }
-
-const withoutScope = (right: string) => right.replace(/ (in|of) .*$/, "");
 
 /** `patch argus.dev/argussessions/status in assistants`, `create authentication.k8s.io/tokenreviews of the cluster`. */
 export function wordsOf({ verb, group, resource, namespace, name }: Right): string {

@@ -1,0 +1,109 @@
+import type { Values } from "#test/support/chart.ts";
+
+const peer = [{ podSelector: { matchLabels: { app: "x" } } }];
+const HOST = { enabled: true, host: "a.example.org" };
+const ROUTE = { enabled: true, parentRefs: [{ name: "public" }] };
+const POLICY = { enabled: true };
+/** Another value for each key, and what must be set beside it for it to matter. */
+export const OTHER: Record<string, [value: unknown, beside?: Values]> = {
+  nameOverride: ["other"],
+  fullnameOverride: ["other"],
+  commonLabels: [{ team: "a" }],
+  "image.repository": ["other"],
+  "image.tag": ["v9"],
+  "image.digest": [`sha256:${"b".repeat(64)}`],
+  "runtimeImage.repository": ["other"],
+  "runtimeImage.tag": ["v9"],
+  "runtimeImage.digest": [`sha256:${"b".repeat(64)}`],
+  imagePullPolicy: ["Always"],
+  imagePullSecrets: [[{ name: "a" }]],
+  "controller.replicas": [2],
+  "controller.uidRange": ["300000-300010"],
+  "gateway.persistence.enabled": [false],
+  "gateway.persistence.size": ["9Gi"],
+  "gateway.persistence.storageClassName": ["fast"],
+  "gateway.persistence.accessMode": ["ReadWriteOnce"],
+  "gateway.service.port": [80],
+  "gateway.service.annotations": [{ a: "b" }],
+  "model.upstream": ["http://model:9000"],
+  "model.name": ["other"],
+  "model.key": ["sk-1"],
+  "model.existingSecret": ["own"],
+  "model.existingSecretKey": ["other", { model: { existingSecret: "own" } }],
+  "adminToken.existingSecret": ["other"],
+  "adminToken.existingSecretKey": ["other"],
+  "sessions.template": [{ approvals: "untrusted" }],
+  "sessions.hostUsers": [false],
+  "ingress.enabled": [true, { ingress: { host: "a.example.org" } }],
+  "ingress.className": ["nginx", { ingress: HOST }],
+  "ingress.host": ["b.example.org", { ingress: HOST }],
+  "ingress.path": ["/argus", { ingress: HOST }],
+  "ingress.tlsSecretName": ["tls", { ingress: HOST }],
+  "ingress.annotations": [{ a: "b" }, { ingress: HOST }],
+  "httpRoute.enabled": [true, { httpRoute: { ...ROUTE, enabled: false } }],
+  "httpRoute.parentRefs": [[{ name: "other" }], { httpRoute: ROUTE }],
+  "httpRoute.hostnames": [["a.example.org"], { httpRoute: ROUTE }],
+  "httpRoute.path": ["/argus", { httpRoute: ROUTE }],
+  "crds.enabled": [false],
+  "crds.keep": [false],
+  "rbac.create": [false],
+  "rbac.tokenReview": [false],
+  "rbac.aggregate": [false],
+  "networkPolicy.enabled": [false],
+  "networkPolicy.clientsFrom": [peer],
+  "networkPolicy.metricsFrom": [peer],
+  "networkPolicy.apiServerPorts": [[16443]],
+  "networkPolicy.modelCidrs": [["10.0.0.0/8"]],
+  "podDisruptionBudget.enabled": [false],
+  "serviceMonitor.enabled": [true],
+  "serviceMonitor.interval": ["5s", { serviceMonitor: { enabled: true } }],
+  "serviceMonitor.labels": [{ a: "b" }, { serviceMonitor: { enabled: true } }],
+  "admissionPolicy.enabled": [true],
+  "admissionPolicy.requireDigest": [
+    false,
+    { admissionPolicy: { ...POLICY, requireLimits: true, requireDigest: true } },
+  ],
+  "admissionPolicy.allowedImages": [["a/"], { admissionPolicy: POLICY }],
+  "admissionPolicy.requireLimits": [true, { admissionPolicy: POLICY }],
+  "quota.enabled": [true],
+  "quota.sessions": [7, { quota: { enabled: true } }],
+  "quota.crons": [7, { quota: { enabled: true } }],
+  "tests.enabled": [false],
+  ...both({
+    logLevel: ["debug"],
+    "resources.requests.cpu": ["1m"],
+    "resources.requests.memory": ["1Mi"],
+    "resources.requests.ephemeral-storage": ["1Mi"],
+    "resources.limits.cpu": ["9"],
+    "resources.limits.memory": ["9Gi"],
+    "resources.limits.ephemeral-storage": ["9Gi"],
+    nodeSelector: [{ a: "b" }],
+    tolerations: [[{ operator: "Exists" }]],
+    affinity: [{ nodeAffinity: {} }],
+    priorityClassName: ["high"],
+    podAnnotations: [{ a: "b" }],
+  }),
+};
+
+function both(fields: Record<string, [value: unknown]>): Record<string, [value: unknown]> {
+  const of = (process: string) =>
+    Object.entries(fields).map(([name, value]) => [`${process}.${name}`, value] as const);
+  return Object.fromEntries([...of("controller"), ...of("gateway")]);
+}
+
+/** `nested("a.b", 1)` = `{a: {b: 1}}`. */
+export function nested(path: string, value: unknown): object {
+  const [first = "", ...rest] = path.split(".");
+  return { [first]: rest.length > 0 ? nested(rest.join("."), value) : value };
+}
+
+/** `over` laid over `base`; lists are replaced. */
+export function merge(base: object, over: object): object {
+  const merged: Record<string, unknown> = { ...base };
+  for (const [key, value] of Object.entries(over)) {
+    const old = merged[key];
+    const areMaps = [old, value].every((each) => typeof each === "object" && !Array.isArray(each));
+    merged[key] = areMaps && old ? merge(old, value as object) : value;
+  }
+  return merged;
+}
