@@ -13,6 +13,7 @@ export const persistentVolumeClaims = core("persistentvolumeclaims", "Persistent
 export const secrets = core("secrets", "Secret");
 export const configMaps = core("configmaps", "ConfigMap");
 export const serviceAccounts = core("serviceaccounts", "ServiceAccount");
+export const services = core("services", "Service");
 export const events = core("events", "Event");
 export const namespaces = core("namespaces", "Namespace");
 export const nodes = core("nodes", "Node");

@@ -7,6 +7,7 @@ import { cronKind } from "./cron/kind.ts";
 import { startHealth } from "./health.ts";
 import { type Kind, workOn } from "./kind.ts";
 import { Metrics } from "./metrics.ts";
+import { networkKind, startPolicies } from "./network/kind.ts";
 import type { ControllerOptions } from "./options.ts";
 import { sessionKind } from "./session/kind.ts";
 import { isStale } from "./stale.ts";
@@ -55,8 +56,10 @@ function startKinds(
   const { kube, namespace, logger } = options;
   // One watch per collection, however many kinds look at it.
   const sessions = startInformer<ArgusSession>(kube, argusSessions, { namespace, logger }, signal);
+  const policies = startPolicies(options, signal);
   return [
-    sessionKind({ options, sessions }, signal),
+    networkKind(options, policies),
+    sessionKind({ options, sessions, policies }, signal),
     cronKind({ options, sessions, registry }, signal),
   ];
 }

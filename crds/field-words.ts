@@ -41,10 +41,12 @@ export const SESSION_WORDS: Record<string, string> = {
   "persistentVolumeClaimRetentionPolicy.whenDeleted": "When the session is deleted",
   "persistentVolumeClaimRetentionPolicy.whenSuspended": "When the session is suspended",
   "persistentVolumeClaimRetentionPolicy.confirmDataLoss": "Allows whenSuspended: Delete",
-  service: LATER,
-  networkPolicyManagement: `${LATER}: network policies are yours to make`,
-  networkPolicy: `${LATER}: network policies are yours to make`,
-  "networkPolicy.egressMode": LATER,
+  service: "A headless Service for the pod, under the pod's name",
+  networkPolicyManagement: "Unmanaged: no network policy of Argus holds for the pod",
+  networkPolicy:
+    "What the pod may reach, and who may reach it, besides Argus itself; the cluster's network must enforce it",
+  "networkPolicy.egressMode":
+    "PublicOnly: public addresses; Open: all but metadata addresses; Listed: what egress lists",
 };
 
 export const CRON_WORDS: Record<string, string> = {

@@ -32,6 +32,12 @@ export const LABEL = {
   /** Annotation: the session's name, which a label value may be too short for. */
   sessionName: "argus.dev/session-name",
   component: "argus.dev/component",
+  /** Which part of Argus a pod is: `gateway`, `controller`, `session`; the name that all charts use. */
+  part: "app.kubernetes.io/component",
+  /** `managed`: the shared network policies hold for the pod. */
+  network: "argus.dev/network",
+  /** The egress mode of the pod. */
+  egress: "argus.dev/egress",
   /** Hash of what people wrote: a pod with another one is replaced. */
   specHash: "argus.dev/spec-hash",
   /** Hash of the whole pod: with another one an update waits for the next start. */

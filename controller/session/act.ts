@@ -1,12 +1,7 @@
 import type { Pod } from "#cluster/core-types.ts";
 import { isAlreadyExists, isConflict, isNotFound } from "#cluster/kube-error.ts";
 import { keyOf, refOf } from "#cluster/objects.ts";
-import {
-  argusSessions,
-  persistentVolumeClaims,
-  pods,
-  serviceAccounts,
-} from "#cluster/resources.ts";
+import { pods, serviceAccounts } from "#cluster/resources.ts";
 import type { Informer, KubeClient, KubeObject, ObjectRef, Resource } from "#cluster/types.ts";
 import type { Written } from "../written.ts";
 import { isOurs, type Observed } from "./observe.ts";
@@ -15,9 +10,8 @@ import { refusal } from "./refusals.ts";
 
 export interface ActContext {
   kube: KubeClient;
-  sessions: Informer<KubeObject>;
-  pods: Informer<Pod>;
-  claims: Informer<KubeObject>;
+  /** Of every collection that is written to and watched. */
+  caches: ReadonlyMap<Resource, Informer<KubeObject>>;
   written: Written;
   /** Tells that the service account exists, or that it may not any more. */
   setServiceAccount: (exists: boolean) => void;
@@ -59,30 +53,27 @@ async function write(action: Action, key: string, context: ActContext): Promise<
   switch (action.do) {
     case "create": {
       const made = await kube.create(action.resource, action.object);
-      const cache = cacheOf(action.resource, context);
+      const cache = context.caches.get(action.resource);
       if (cache) written.wrote(key, cache, made);
       if (action.resource === serviceAccounts) context.setServiceAccount(true);
       return;
     }
-    case "patch":
-      written.wrote(key, context.claims, await kube.jsonPatch(action.ref, action.patch));
+    case "patch": {
+      const made = await kube.jsonPatch(action.ref, action.patch);
+      const cache = context.caches.get(action.ref.resource);
+      if (cache) written.wrote(key, cache, made);
       return;
+    }
     case "delete": {
       const { ref, uid } = action;
       await kube.delete(ref, { uid });
-      const cache = cacheOf(ref.resource, context);
+      const cache = context.caches.get(ref.resource);
       if (cache) written.deleted(key, cache, { objectKey: keyOfRef(ref), uid });
       return;
     }
     case "claimUid":
       return;
   }
-}
-
-function cacheOf(resource: Resource, { sessions, pods: podCache, claims }: ActContext) {
-  if (resource === argusSessions) return sessions;
-  if (resource === pods) return podCache;
-  return resource === persistentVolumeClaims ? claims : undefined;
 }
 
 function keyOfRef({ namespace, name }: ObjectRef): string {

@@ -2,7 +2,7 @@ import type { PersistentVolumeClaim, Pod } from "#cluster/core-types.ts";
 import { EventRecorder } from "#cluster/events.ts";
 import { IndexBy } from "#cluster/index-by.ts";
 import { startInformer } from "#cluster/informer.ts";
-import { persistentVolumeClaims, pods, serviceAccounts } from "#cluster/resources.ts";
+import { persistentVolumeClaims, pods, serviceAccounts, services } from "#cluster/resources.ts";
 import type { Informer, KubeObject } from "#cluster/types.ts";
 import type { ArgusSession } from "#crds/kinds.ts";
 import { systemClock } from "#lib/clock.ts";
@@ -10,6 +10,8 @@ import type { Running } from "#lib/running.ts";
 import type { Priority, WorkQueue } from "#lib/workqueue.ts";
 import { LABEL, POD } from "#protocol/pod.ts";
 import { follow, type Kind, type KindTerm } from "../kind.ts";
+import type { PolicyCache } from "../network/kind.ts";
+import type { NetworkPolicy } from "../network/policies.ts";
 import type { ControllerOptions } from "../options.ts";
 import { persist } from "../persist.ts";
 import type { Reconcile } from "../reconciler.ts";
@@ -24,16 +26,22 @@ const WORKERS = 16;
 export interface SessionKindOptions {
   options: ControllerOptions;
   sessions: Informer<ArgusSession> & Running;
+  policies: PolicyCache;
 }
 
 /** ArgusSessions with their pods, volume claims and user ids. */
-export function sessionKind({ options, sessions }: SessionKindOptions, signal: AbortSignal): Kind {
+export function sessionKind(
+  { options, sessions, policies }: SessionKindOptions,
+  signal: AbortSignal,
+): Kind {
   const { kube, namespace, logger } = options;
   const children = { namespace, labelSelector: LABEL.sessionUid, logger };
   const caches = {
     sessions,
     pods: startInformer<Pod>(kube, pods, { ...children, transform: leanPod }, signal),
     claims: startInformer<PersistentVolumeClaim>(kube, persistentVolumeClaims, children, signal),
+    services: startInformer(kube, services, children, signal),
+    policies,
   };
   const podsOf = new IndexBy(caches.pods, sessionUidOf);
   const claimsOf = new IndexBy(caches.claims, sessionUidOf);
@@ -52,6 +60,8 @@ interface World {
     sessions: Informer<ArgusSession>;
     pods: Informer<Pod>;
     claims: Informer<PersistentVolumeClaim>;
+    services: Informer<KubeObject>;
+    policies: Informer<NetworkPolicy>;
   };
   podsOf: IndexBy<Pod>;
   claimsOf: IndexBy<PersistentVolumeClaim>;
@@ -94,7 +104,9 @@ function enqueue({ caches }: World, queue: WorkQueue, signal: AbortSignal): void
   }
   follow(caches.sessions, signal, (key) => queue.add(key));
   follow(caches.pods, signal, (_, pod) => enqueueOwner(queue, pod, "high"));
-  follow(caches.claims, signal, (_, claim) => enqueueOwner(queue, claim, "high"));
+  for (const cache of [caches.claims, caches.services, caches.policies]) {
+    follow<KubeObject>(cache, signal, (_, child) => enqueueOwner(queue, child, "high"));
+  }
 }
 
 function enqueueOwner(queue: WorkQueue, { metadata }: KubeObject, priority: Priority): void {

@@ -1,9 +1,9 @@
 import type { z } from "zod";
-import type { Pod, Terminated } from "#cluster/core-types.ts";
+import type { Pod, PodCondition, Terminated } from "#cluster/core-types.ts";
 import { present } from "#cluster/objects.ts";
 import type { LastTermination as Schema } from "#crds/argus-session.ts";
 import { type BridgeStatus, TerminationMessage } from "#protocol/bridge.ts";
-import { agentStatus, imageProblem, podCondition } from "./pod-state.ts";
+import { agentStatus, imageProblem } from "./pod-state.ts";
 
 export type LastTermination = z.infer<typeof Schema>;
 
@@ -41,20 +41,30 @@ const REMOVALS: Record<string, string> = {
 
 /** Evicted, preempted, or lost with its node: then the container's own end tells little. */
 function removed(pod: Pod): LastTermination | undefined {
-  const target = podCondition(pod, "DisruptionTarget");
-  const disrupted = target?.status === "True" ? REMOVALS[target.reason ?? ""] : undefined;
-  const failed = pod.status?.phase === "Failed" || pod.status?.reason === "NodeLost";
+  const target = disruption(pod);
+  const disrupted = REMOVALS[target?.reason ?? ""];
   // The kubelet's own word is the most exact, for example Evicted or OutOfcpu.
-  const reason = (failed ? pod.status?.reason : undefined) ?? disrupted;
+  const reason = wordOfKubelet(pod) ?? disrupted;
   if (!reason) return undefined;
-  const message = pod.status?.message || target?.message;
-  return {
-    ...present({
-      finishedAt: disrupted ? target?.lastTransitionTime : undefined,
-      message: message?.slice(0, MAX_MESSAGE_LENGTH) || undefined,
-    }),
-    reason: reason.slice(0, 128),
-  };
+  const finishedAt = disrupted ? target?.lastTransitionTime : undefined;
+  const message = cut(pod.status?.message || target?.message);
+  return { ...present({ finishedAt, message }), reason: reason.slice(0, 128) };
+}
+
+function disruption({ status }: Pod): PodCondition | undefined {
+  return status?.conditions?.find(
+    ({ type, status: is }) => type === "DisruptionTarget" && is === "True",
+  );
+}
+
+function wordOfKubelet({ status }: Pod): string | undefined {
+  const ended = status?.phase === "Failed" || status?.reason === "NodeLost";
+  return ended ? status.reason : undefined;
+}
+
+/** Undefined for nothing said. */
+function cut(message: string | undefined): string | undefined {
+  return message?.slice(0, MAX_MESSAGE_LENGTH) || undefined;
 }
 
 /** It never began: there is no container to ask. */
@@ -80,7 +90,6 @@ function ended(pod: Pod): LastTermination | undefined {
   if (!end) return undefined;
   const told = parse(end.message);
   const signal = signalOf(end);
-  const message = told?.message ?? end.message ?? "";
   return {
     ...present({
       exitCode: end.exitCode,
@@ -88,7 +97,7 @@ function ended(pod: Pod): LastTermination | undefined {
       oomKilled: end.reason === "OOMKilled" || undefined,
       pidLimitHit: told?.pidLimitHit || undefined,
       finishedAt: end.finishedAt,
-      message: message.slice(0, MAX_MESSAGE_LENGTH) || undefined,
+      message: cut(told?.message ?? end.message),
     }),
     reason: reasonOf({ pod, end, told, signal }).slice(0, 128),
   };

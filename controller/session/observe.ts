@@ -4,6 +4,7 @@ import type { ArgusSession } from "#crds/kinds.ts";
 import type { BridgeStatus } from "#protocol/bridge.ts";
 import { LABEL } from "#protocol/pod.ts";
 import { claimName, claimTemplates } from "./claims.ts";
+import type { Extras } from "./extras.ts";
 import {
   buildPod,
   hasUserNamespace,
@@ -30,6 +31,7 @@ export interface Observed {
   extraPods: string[];
   /** The session's volume claims that exist, by name, whoever made them. */
   claims: ReadonlyMap<string, PersistentVolumeClaim>;
+  extras: Extras;
   serviceAccountExists: boolean;
   /** What the bridge said last; undefined = nothing yet. */
   bridge: BridgeStatus | undefined;
@@ -41,6 +43,8 @@ export interface Sources {
   podsOf(sessionUid: string): Pod[];
   claim(key: string): PersistentVolumeClaim | undefined;
   uidOf(session: ArgusSession): number | undefined;
+  /** The Service and the network policy under the session's child name. */
+  extras(key: string): Extras;
   serviceAccountExists(): boolean;
   bridge(pod: Pod): BridgeStatus | undefined;
   isStale(): boolean;
@@ -69,6 +73,7 @@ export function observe(session: ArgusSession, sources: Sources, settings: PodSe
       .map(({ metadata }) => metadata.name)
       .sort(),
     claims: new Map(claims.map((claim) => [claim.metadata.name, claim])),
+    extras: sources.extras(`${namespace}/${name}`),
     serviceAccountExists: sources.serviceAccountExists(),
     bridge: pod && isOurs(pod, session) ? sources.bridge(pod) : undefined,
   };

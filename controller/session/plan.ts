@@ -8,7 +8,9 @@ import {
 } from "#cluster/resources.ts";
 import type { JsonPatchOperation, KubeObject, ObjectRef, Resource } from "#cluster/types.ts";
 import { LABEL, POD } from "#protocol/pod.ts";
+import { networkViolations } from "../network/session-policy.ts";
 import { buildClaims, diesWithSession } from "./claims.ts";
+import { extraActions, labelPatch } from "./extras.ts";
 import { isOurClaim, isOurs, type Observed } from "./observe.ts";
 import { buildPod, hasUserNamespace, type PodSettings, USER_NAMESPACE_UID } from "./pod.ts";
 import { isLost } from "./pod-state.ts";
@@ -60,7 +62,7 @@ export function plan(observed: Observed, settings: PodSettings, now: Date): Plan
 
 function running(observed: Observed, settings: PodSettings, now: Date): Plan {
   const { session, pod } = observed;
-  const wrong = violations(session);
+  const wrong = [...violations(session), ...networkViolations(session)];
   if (wrong.length > 0) return { actions: [], problem: specInvalid(wrong) };
   const foreign = foreignClaim(observed);
   if (foreign) return { actions: [], problem: foreign };
@@ -104,10 +106,10 @@ function finished(
 
 /** The successor is made only when this pod's object is gone. */
 function withPod(observed: Observed, pod: Pod, now: Date): Plan {
-  const owners = ownershipPatches(observed);
+  const owners = [...ownershipPatches(observed), ...extraActions(observed)];
   if (pod.metadata.deletionTimestamp) return { actions: owners };
   // One that a pod uses cannot go; one that is missing keeps the pod from starting.
-  owners.push(...missingClaims(observed));
+  owners.push(...missingClaims(observed), ...labelPatch(observed));
   if (observed.drifted) {
     const why = "the session's spec or the gateway's address changed, or a restart was asked for";
     return { actions: [...owners, ...deletion(pods, pod, why)] };
@@ -128,6 +130,7 @@ function withoutPod(observed: Observed, settings: PodSettings): Plan {
   return {
     actions: [
       ...ownershipPatches(observed),
+      ...extraActions(observed),
       ...missingClaims(observed),
       ...(serviceAccountExists ? [] : [create(serviceAccounts, serviceAccount(namespace))]),
       create(pods, buildPod(session, uid, settings)),
@@ -221,6 +224,6 @@ function claimEnding({ metadata }: PersistentVolumeClaim): Problem {
 }
 
 function specInvalid(wrong: string[]): Problem {
-  const message = `spec.podTemplate cannot be used: ${wrong.join("; ")}`.slice(0, 2048);
+  const message = `the spec cannot be used: ${wrong.join("; ")}`.slice(0, 2048);
   return { reason: "SpecInvalid", message, terminal: true };
 }

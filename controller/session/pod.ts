@@ -3,6 +3,7 @@ import { childName, ownerReference } from "#cluster/objects.ts";
 import { argusSessions } from "#cluster/resources.ts";
 import type { ArgusSession } from "#crds/kinds.ts";
 import { GATEWAY_AUDIENCE, LABEL, POD, POD_ENV } from "#protocol/pod.ts";
+import { networkLabels } from "../network/policies.ts";
 import { claimName, claimTemplates, homeTemplate, sessionLabels } from "./claims.ts";
 import { resourcesWith } from "./container-resources.ts";
 import { mergePodSpec } from "./merge.ts";
@@ -52,7 +53,12 @@ function unsigned(session: ArgusSession, uid: number, settings: PodSettings): Po
     metadata: {
       name: podName(session),
       namespace,
-      labels: { ...template?.metadata?.labels, ...sessionLabels(session) },
+      labels: {
+        ...template?.metadata?.labels,
+        [LABEL.part]: "session",
+        ...sessionLabels(session),
+        ...networkLabels(session),
+      },
       annotations: {
         ...template?.metadata?.annotations,
         [LABEL.specHash]: specHash(session, settings.gatewayUrl),

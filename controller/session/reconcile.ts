@@ -1,28 +1,34 @@
-import { isDeepStrictEqual } from "node:util";
 import type { PersistentVolumeClaim, Pod } from "#cluster/core-types.ts";
 import type { EventRecorder } from "#cluster/events.ts";
 import { isConflict, isNotFound, KubeError } from "#cluster/kube-error.ts";
 import { present, splitKey } from "#cluster/objects.ts";
-import { argusSessions, persistentVolumeClaims, pods } from "#cluster/resources.ts";
-import type { Informer, KubeClient, KubeObject } from "#cluster/types.ts";
-import { ArgusSessionSpec } from "#crds/argus-session.ts";
+import {
+  argusSessions,
+  networkPolicies,
+  persistentVolumeClaims,
+  pods,
+  services,
+} from "#cluster/resources.ts";
+import type { Informer, KubeClient, KubeObject, Resource } from "#cluster/types.ts";
 import { API_VERSION, type ArgusSession } from "#crds/kinds.ts";
 import type { Clock } from "#lib/clock.ts";
 import { ArgusError } from "#lib/errors.ts";
 import { LABEL } from "#protocol/pod.ts";
+import type { NetworkPolicy } from "../network/policies.ts";
 import { type Outcome, PausedError, TerminalError } from "../reconciler.ts";
 import { isStale } from "../stale.ts";
 import type { Troubles } from "../troubles.ts";
 import type { Written } from "../written.ts";
 import { type ActContext, act, type Failure } from "./act.ts";
 import type { BridgeReader } from "./bridge-reader.ts";
-import type { LastTermination } from "./last-termination.ts";
+import { checked } from "./checked.ts";
 import { isOurs, type Observed, observe, type Sources } from "./observe.ts";
-import { type Action, type Plan, type Problem, plan } from "./plan.ts";
+import { type Plan, type Problem, plan } from "./plan.ts";
 import { type PodSettings, USER_NAMESPACE_UID } from "./pod.ts";
 import { isAgentRunning } from "./pod-state.ts";
 import { missingRule, refusal } from "./refusals.ts";
 import { computeStatus, isUrgent, statusDiffers } from "./status.ts";
+import { tell, tellEnd } from "./tell.ts";
 import type { UidBook } from "./uid-book.ts";
 
 export interface SessionReconcilerOptions {
@@ -30,6 +36,8 @@ export interface SessionReconcilerOptions {
   sessions: Informer<ArgusSession>;
   pods: Informer<Pod>;
   claims: Informer<PersistentVolumeClaim>;
+  services: Informer<KubeObject>;
+  policies: Informer<NetworkPolicy>;
   podsOf: (sessionUid: string) => Pod[];
   claimsOf: (sessionUid: string) => PersistentVolumeClaim[];
   book: UidBook;
@@ -70,6 +78,7 @@ export class SessionReconciler {
       pod: (key) => options.pods.get(key),
       podsOf: options.podsOf,
       claim: (key) => claims.get(key),
+      extras: (key) => ({ service: options.services.get(key), policy: options.policies.get(key) }),
       uidOf: ({ metadata }) => book.of(metadata.uid ?? ""),
       serviceAccountExists: () => this.#serviceAccountExists,
       bridge: (pod) => bridges.status(pod),
@@ -77,9 +86,13 @@ export class SessionReconciler {
     };
     this.#context = {
       kube,
-      sessions: options.sessions,
-      pods: options.pods,
-      claims,
+      caches: new Map<Resource, Informer<KubeObject>>([
+        [argusSessions, options.sessions],
+        [pods, options.pods],
+        [persistentVolumeClaims, claims],
+        [services, options.services],
+        [networkPolicies, options.policies],
+      ]),
       written,
       setServiceAccount: (exists) => {
         this.#serviceAccountExists = exists;
@@ -96,9 +109,10 @@ export class SessionReconciler {
     }
     if (!this.#options.written.isSeen(key)) return { requeueAfterMs: BEHIND_MS };
     const { session, wrong } = checked(found);
+    const { events } = this.#options;
     const { observed, decided } = await this.#decide(session, wrong);
     const failure = await act(decided.actions, observed, this.#context);
-    await this.#tell(session, decided.actions, failure);
+    await tell(events, session, { actions: decided.actions, failure });
     // Written, and nothing to report: the status follows when the cache shows it.
     if (decided.actions.length > 0 && !failure) return { requeueAfterMs: BEHIND_MS };
     const problem = failure?.problem ?? decided.problem;
@@ -155,12 +169,12 @@ export class SessionReconciler {
       metadata: { name, ...metadata },
       status,
     };
-    const { kube, sessions, written, troubles } = this.#options;
+    const { kube, sessions, written, troubles, events } = this.#options;
     const manager = { fieldManager: FIELD_MANAGER, force: true };
     try {
       const answer = await kube.applyStatus(argusSessions, object, manager);
       written.wrote(key, sessions, answer);
-      await this.#tellEnd(session, status.lastTermination);
+      await tellEnd(events, session, status.lastTermination);
     } catch (error) {
       // The session changed, is gone, or another one has its name: its event is on the way.
       if (!isNotFound(error) && !isConflict(error)) throw this.#untold(error);
@@ -229,44 +243,9 @@ export class SessionReconciler {
     return false;
   }
 
-  /** A death is told once, when its cause enters the status. */
-  async #tellEnd(session: ArgusSession, end: LastTermination | undefined): Promise<void> {
-    if (!end || isDeepStrictEqual(end, session.status?.lastTermination)) return;
-    const code = end.exitCode === undefined ? "" : ` (exit code ${end.exitCode})`;
-    const message = `the agent ended${code}${end.message ? `: ${end.message}` : ""}`;
-    await this.#options.events.record(asObject(session), {
-      type: end.reason === "Stopped" || end.reason === "Completed" ? "Normal" : "Warning",
-      reason: end.reason,
-      message,
-    });
-  }
-
-  async #tell(session: ArgusSession, actions: Action[], failure?: Failure): Promise<void> {
-    const { events } = this.#options;
-    const object = asObject(session);
-    if (failure) {
-      await events.record(object, { ...failure.problem, type: "Warning" });
-      return;
-    }
-    for (const action of actions) {
-      if (action.do === "create" && action.resource === pods) {
-        const message = `created pod ${action.object.metadata.name}`;
-        await events.record(object, { reason: "PodCreated", message });
-      } else if (action.do === "delete") {
-        const message = `deleted ${action.ref.resource.kind} ${action.ref.name}: ${action.why}`;
-        await events.record(object, { reason: `${action.ref.resource.kind}Deleted`, message });
-      }
-    }
-  }
-
   #now(): Date {
     return new Date(this.#options.clock.now());
   }
-}
-
-/** Informers hand out objects of a list, which do not name their kind. */
-function asObject(session: ArgusSession): KubeObject {
-  return { ...session, apiVersion: API_VERSION, kind: "ArgusSession" };
 }
 
 /** No user id is left. */
@@ -274,16 +253,4 @@ function exhausted(error: unknown): Problem | undefined {
   if (!(error instanceof ArgusError) || error instanceof KubeError) return undefined;
   if (error.code !== "Unavailable") return undefined;
   return { reason: "DependenciesNotReady", message: error.message };
-}
-
-/** The session with every default in place. A spec that an older CRD let through is a problem, never a crash. */
-function checked(session: ArgusSession): { session: ArgusSession; wrong?: Problem } {
-  const { data, error } = ArgusSessionSpec.safeParse(session.spec);
-  if (data) return { session: { ...session, spec: data } };
-  const fields = error.issues
-    .slice(0, 5)
-    .map(({ path, message }) => `${path.join(".")}: ${message}`);
-  const message = `spec is not valid: ${fields.join("; ")}`;
-  const wrong = { reason: "SpecInvalid", message, terminal: true };
-  return { session: { ...session, spec: ArgusSessionSpec.parse({}) }, wrong };
 }

@@ -33,7 +33,9 @@ export function specHash(
 /** Hash of the whole pod, with all that the installation and this version of Argus put into it. */
 export function podHash({ metadata, spec }: Pod): string {
   const { [LABEL.podHash]: _, ...annotations } = metadata.annotations ?? {};
-  return hashOf({ labels: metadata.labels, annotations, spec });
+  // What may change while the pod runs is no reason for another one.
+  const { [LABEL.network]: _1, [LABEL.egress]: _2, ...labels } = metadata.labels ?? {};
+  return hashOf({ labels, annotations, spec });
 }
 
 function hashOf(value: unknown): string {

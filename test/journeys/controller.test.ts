@@ -5,11 +5,14 @@ import {
   argusSessions,
   configMaps,
   events,
+  networkPolicies,
   persistentVolumeClaims,
   pods,
   serviceAccounts,
+  services,
 } from "#cluster/resources.ts";
 import type { KubeObject, Resource } from "#cluster/types.ts";
+import type { NetworkPolicy } from "#controller/network/policies.ts";
 import { LABEL, POD, RuntimeSpec } from "#protocol/pod.ts";
 import {
   ControllerRig,
@@ -342,3 +345,42 @@ function reconciles(port: number): Promise<number> {
 async function reconciled(port: number, count: number): Promise<void> {
   await eventually("more reconciles", async () => (await reconciles(port)) >= count, 15_000);
 }
+
+const named = async (resource: Resource) =>
+  (await rig.kube.list(resource, { namespace: NAMESPACE })).items.map(
+    ({ metadata }) => metadata.name,
+  );
+
+test("the shared network policies are there, come back, and a session's own come and go with its rules", async () => {
+  await controlled();
+  const shared = ["argus-session", "argus-session-open", "argus-session-public"];
+  await eventually("three policies", async () => (await named(networkPolicies)).length === 3);
+  expect((await named(networkPolicies)).sort()).toEqual(shared);
+  const ref = { resource: networkPolicies, namespace: NAMESPACE, name: "argus-session" };
+  await rig.kube.delete(ref);
+  await eventually("it is back", async () => (await named(networkPolicies)).includes(ref.name));
+  await rig.kube.jsonPatch(ref, [{ op: "remove", path: "/spec/egress" }]);
+  await eventually("it is right again", async () =>
+    JSON.stringify(await rig.kube.get(ref)).includes("169.254.20.10"),
+  );
+  await rig.apply("main", {
+    networkPolicy: { egress: [{ ports: [{ port: 443 }] }] },
+    service: true,
+  });
+  const pod = await rig.pod();
+  const { name } = pod.metadata;
+  expect(await named(networkPolicies)).toContain(name);
+  expect(await named(services)).toContain(name);
+  const made = await rig.kube.get<NetworkPolicy>({ ...ref, name });
+  expect(JSON.stringify(made?.spec)).toContain("169.254.169.254/32");
+  await rig.apply("main", { networkPolicy: { egressMode: "Open" } });
+  await eventually("both are gone", async () => {
+    const left = [...(await named(networkPolicies)), ...(await named(services))];
+    return !left.includes(name);
+  });
+  await eventually("the label follows", async () => {
+    const [now] = await rig.pods();
+    return now?.metadata.labels?.[LABEL.egress] === "Open";
+  });
+  expect((await rig.pod()).metadata.uid).toBe(pod.metadata.uid);
+});

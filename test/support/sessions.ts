@@ -52,6 +52,7 @@ export function observedOf(
     ...compared(session, more.pod, { recorded, settings }),
     extraPods: [],
     claims: new Map(),
+    extras: { service: undefined, policy: undefined },
     serviceAccountExists: true,
     bridge: undefined,
     ...more,

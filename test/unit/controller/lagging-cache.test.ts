@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import type { PersistentVolumeClaim, Pod } from "#cluster/core-types.ts";
 import { EventRecorder } from "#cluster/events.ts";
 import type { Informer, KubeClient, KubeObject, Resource } from "#cluster/types.ts";
+import type { NetworkPolicy } from "#controller/network/policies.ts";
 import { BridgeReader } from "#controller/session/bridge-reader.ts";
 import { SessionReconciler } from "#controller/session/reconcile.ts";
 import { UidBook } from "#controller/session/uid-book.ts";
@@ -55,6 +56,8 @@ async function rig() {
     sessions: sessions.informer,
     pods: pods.informer,
     claims: claims.informer,
+    services: stillCache().informer,
+    policies: stillCache<NetworkPolicy>().informer,
     podsOf: () => [],
     claimsOf: () => [],
     book,
