@@ -1,11 +1,14 @@
 import { z } from "zod";
 import { conditionList } from "./condition.ts";
 
-const keyValues = () => z.record(z.string().max(253), z.string().max(1024));
+/** Without a bound the API server estimates the cost of a rule over such a map by the largest request. */
+const MAX_ENTRIES = { maxProperties: 32 };
+
+const keyValues = () => z.record(z.string().max(253), z.string().max(1024)).meta(MAX_ENTRIES);
 const quantityMap = () =>
   z
     .record(z.string().max(63), z.string().max(32))
-    .meta({ description: "Quantities by resource name, for example cpu: 500m" });
+    .meta({ ...MAX_ENTRIES, description: "Quantities by resource name, for example cpu: 500m" });
 
 /** S5, the spoof guard: nobody sets our own labels through a template. */
 const ownKeysRule = (what: string) => ({

@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Pod } from "#cluster/core-types.ts";
 import { startInformer } from "#cluster/informer.ts";
-import { keyOf } from "#cluster/objects.ts";
 import { objectPath, pods } from "#cluster/resources.ts";
 import type { KubeClient } from "#cluster/types.ts";
 import { silentLogger } from "#lib/logger.ts";
@@ -20,6 +20,8 @@ export interface FakeKubeletOptions {
 }
 
 const NODE = "fake-node";
+/** From the container's start to its readiness. */
+const START_MS = 300;
 const STATUS: BridgeStatus = {
   boot: "boot",
   seq: 0,
@@ -47,7 +49,7 @@ export class FakeKubelet {
   readonly #ended: Promise<unknown>[] = [];
 
   private constructor(options: FakeKubeletOptions, bridge: Server) {
-    this.#options = { podIP: "127.0.0.1", workers: 8, ...options };
+    this.#options = { podIP: "127.0.0.1", workers: 16, ...options };
     this.#bridge = bridge;
   }
 
@@ -107,11 +109,14 @@ export class FakeKubelet {
       const body = { apiVersion: "v1", kind: "Binding", metadata: { name, namespace }, target };
       return await this.#call("POST", pod, { subresource: "binding", body });
     }
-    if (pod.status?.phase === "Running") return true;
+    const running = pod.status?.phase === "Running";
+    if (running && isReady(pod)) return true;
+    // Its app-server takes a while before the probe holds.
+    if (running) await delay(START_MS, undefined, { signal: this.#stop.signal });
     return await this.#call("PATCH", pod, {
       subresource: "status",
-      body: { status: runningStatus(pod, this.#options.podIP) },
-      contentType: "application/strategic-merge-patch+json",
+      body: { status: runningStatus(pod, { podIP: this.#options.podIP, ready: running }) },
+      contentType: "application/merge-patch+json",
     });
   }
 
@@ -129,30 +134,29 @@ export class FakeKubelet {
     // Not found, or another one has its name by now.
     return answer.status < 300 || answer.status === 404 || answer.status === 409;
   }
-
-  /** Pods that a session had in all its life, by `namespace/name`. */
-  podsOf(pod: Pod): number {
-    return this.seen.get(keyOf(pod))?.size ?? 0;
-  }
 }
 
-function runningStatus({ spec }: Pod, podIP: string): object {
+const isReady = ({ status }: Pod): boolean =>
+  status?.conditions?.some((each) => each.type === "Ready" && each.status === "True") ?? false;
+
+function runningStatus({ spec }: Pod, { podIP, ready }: { podIP: string; ready: boolean }): object {
   const startedAt = "2030-01-01T00:00:00Z";
-  const True = { status: "True", lastTransitionTime: startedAt };
+  const probed = ["ContainersReady", "Ready"];
   return {
     phase: "Running",
     podIP,
     podIPs: [{ ip: podIP }],
     startTime: startedAt,
-    conditions: ["PodScheduled", "Initialized", "ContainersReady", "Ready"].map((type) => ({
+    conditions: ["PodScheduled", "Initialized", ...probed].map((type) => ({
       type,
-      ...True,
+      status: ready || !probed.includes(type) ? "True" : "False",
+      lastTransitionTime: startedAt,
     })),
     containerStatuses: spec.containers.map(({ name, image = "" }) => ({
       name,
       image,
       imageID: "sha256:0",
-      ready: true,
+      ready,
       started: true,
       restartCount: 0,
       state: { running: { startedAt } },

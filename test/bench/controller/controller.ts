@@ -39,7 +39,7 @@ const PARTS: { goals: string[]; run: (stage: Stage) => Promise<Row[]> }[] = [
   { goals: ["K7"], run: getCosts },
   { goals: ["K8"], run: (stage) => writesOfALife(stage.rig, stage) },
   { goals: ["K9"], run: (stage) => failovers(stage.rig.peer, stage) },
-  { goals: ["K15"], run: (stage) => ruleCosts(stage.rig) },
+  { goals: ["K15"], run: (stage) => ruleCosts(stage.rig, stage) },
   { goals: ["K2", "K6"], run: (stage) => idleSessions(stage.rig, stage) },
 ];
 

@@ -32,7 +32,10 @@ export async function writesOfALife(
       });
       await is("Ready", "True");
       await delay(SETTLE_MS);
-      toReady.push((await rig.writes(namespace, mark)).length);
+      const first = await rig.writes(namespace, mark);
+      toReady.push(first.length);
+      const told = first.map(({ verb, objectRef }) => `${verb} ${objectRef?.resource}`);
+      say(`K8: ${told.join(", ")}`);
       await operate(rig, ref, "Suspended");
       await is("Suspended", "True");
       await operate(rig, ref, "Running");
