@@ -1,7 +1,9 @@
 import { readFile, writeFile } from "node:fs/promises";
 
-/** One finished request, as the API server's audit log has it. */
+/** One request, as the API server's audit log has it. */
 export interface AuditEntry {
+  /** A watch has two entries: when it starts, and when it ends; everything else has the last alone. */
+  stage: "ResponseStarted" | "ResponseComplete" | "Panic";
   verb: string;
   /** Always the user that asked, e.g. `system:serviceaccount:argus:controller`. */
   user: { username: string; groups?: string[] };
@@ -20,11 +22,11 @@ export interface AuditEntry {
   stageTimestamp: string;
 }
 
-/** Metadata of everything but what the cluster's own parts read all the time; each request once, when it ends. */
+/** Metadata of everything but what the cluster's own parts read all the time. */
 const POLICY = {
   apiVersion: "audit.k8s.io/v1",
   kind: "Policy",
-  omitStages: ["RequestReceived", "ResponseStarted"],
+  omitStages: ["RequestReceived"],
   omitManagedFields: true,
   rules: [
     {

@@ -127,12 +127,6 @@ export function whyNoControlPlane(programs: readonly string[] = CONTROL_PLANE): 
   return `${missing.join(", ")}: not built on this machine; npm run cluster -- build (needs Go, once some 10 minutes)`;
 }
 
-export function whyNoNode(): string | undefined {
-  const reason = whyNoControlPlane(ALL_PROGRAMS);
-  if (reason) return reason;
-  return process.getuid?.() === 0 ? undefined : "a real node needs root";
-}
-
 /** Builds what is missing into the cache, one program at a time; `say` hears what happens. */
 export async function buildPrograms(
   programs: readonly string[],

@@ -1,4 +1,7 @@
+import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -7,6 +10,7 @@ import { kubectl } from "#test/support/kubectl.ts";
 import { readAudit } from "./audit.ts";
 import { type Cluster, useCluster, whyNoCluster } from "./cluster.ts";
 import { TOOLS_IMAGE, writeImage, writeToolsRoot } from "./images.ts";
+import { ADDRESSES } from "./node-files.ts";
 
 const reason = process.env.KUBECONFIG
   ? "KUBECONFIG names a cluster; these are the tests of the project's own"
@@ -132,14 +136,23 @@ function ownCluster(): void {
     const address = (
       await k(["get", "service", "argus-gateway", "-o", "jsonpath={.spec.clusterIP}"])
     ).trim();
-    const fetch = (host: string) => `until curl -sf -m 2 http://${host}/; do sleep 0.2; done`;
-    const script = ["argus-gateway", `argus-gateway.${namespace}.svc`, address]
-      .map(fetch)
-      .join(" && ");
+    const script = fetchAll(["argus-gateway", `argus-gateway.${namespace}.svc`, address]);
     expect(await output("client", script)).toBe("hello from the server\n".repeat(3));
-    // And this machine reaches pods and services too.
-    const answer = await fetchText(`http://${address}/`);
-    expect(answer).toBe("hello from the server\n");
+    // This machine reaches services too.
+    const answer = await fetch(`http://${address}/`, { signal: AbortSignal.timeout(10_000) });
+    expect(await answer.text()).toBe("hello from the server\n");
+  });
+
+  test("a pod reaches what this machine serves at its end of the link, and nothing beyond", async () => {
+    const server = createServer((_, answer) => answer.end("hello from outside\n"));
+    await once(server.listen(0, ADDRESSES.HOST_ADDRESS), "listening");
+    const { port } = server.address() as AddressInfo;
+    const beyond = "nc -w 2 198.18.77.1 80 </dev/null";
+    const script = `${fetchAll([`${ADDRESSES.HOST_ADDRESS}:${port}`])}; ${beyond}; true`;
+    expect(await output("guest", script)).toMatch(
+      /^hello from outside\n.*Network is unreachable\n$/,
+    );
+    server.close();
   });
 
   test("a pod that takes more memory than its limit is OOMKilled", async () => {
@@ -198,7 +211,6 @@ function ownCluster(): void {
   });
 }
 
-async function fetchText(url: string): Promise<string> {
-  const answer = await fetch(url, { signal: AbortSignal.timeout(10_000) });
-  return answer.text();
-}
+/** Asks each once it answers: a service's rules come a moment after it. */
+const fetchAll = (hosts: string[]) =>
+  hosts.map((host) => `until curl -sf -m 2 http://${host}/; do sleep 0.2; done`).join(" && ");

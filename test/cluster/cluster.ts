@@ -4,12 +4,14 @@ import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { errorMessage } from "#lib/errors.ts";
 import { endProcessTree, type ProcessRecord, sameProcess } from "#lib/process-record.ts";
 import { kubectl } from "#test/support/kubectl.ts";
 import { processesOf } from "#test/support/processes.ts";
-import { whyNoNode } from "./binaries.ts";
 import { remainingCgroups, removeCgroups } from "./cgroups.ts";
+import { lastWords } from "./daemon.ts";
 import { withLock } from "./lock.ts";
+import { whyNoNode } from "./needs.ts";
 import { importImages, removeLink, startNode } from "./node.ts";
 
 /** A Kubernetes with a node: the project's own, or the one that KUBECONFIG names. */
@@ -35,7 +37,7 @@ interface State {
   processes: ProcessRecord[];
   nodePid: number;
   /** The test run that started it, and that ends it. */
-  owner?: string;
+  owner?: ProcessRecord;
 }
 
 const execFileAsync = promisify(execFile);
@@ -78,7 +80,8 @@ export async function runningCluster(): Promise<Cluster | undefined> {
  */
 export async function useCluster(): Promise<Cluster> {
   if (process.env.KUBECONFIG) return { kubeconfig: process.env.KUBECONFIG };
-  return startCluster(process.env.ARGUS_TEST_RUN);
+  const run = process.env.ARGUS_TEST_RUN;
+  return startCluster(run ? (JSON.parse(run) as ProcessRecord) : undefined);
 }
 
 /** Why `useCluster` cannot work here, with what to do about it; undefined when it can. */
@@ -86,34 +89,53 @@ export const whyNoCluster = (): string | undefined =>
   process.env.KUBECONFIG ? undefined : whyNoNode();
 
 /** Starts the cluster, or answers the one that runs. Leftovers of a crash are removed first. */
-export async function startCluster(owner?: string): Promise<Cluster> {
+export async function startCluster(owner?: ProcessRecord): Promise<Cluster> {
   const reason = whyNoNode();
   if (reason) throw new Error(reason);
   return withLock(LOCK, async () => {
     const running = await runningCluster();
-    if (running) return running;
+    if (running) {
+      await inherit(owner);
+      return running;
+    }
     await clean();
     try {
       return await start(owner);
-    } catch (error) {
+    } catch (cause) {
+      const logs = lastWords(FOLDER);
       await clean();
-      throw error;
+      throw new Error(`the cluster did not start: ${errorMessage(cause)}\n${logs}`, { cause });
     }
   });
+}
+
+/** A test run that was killed left its cluster running: the next one takes it over, and ends it. */
+async function inherit(owner: ProcessRecord | undefined): Promise<void> {
+  const state = await readState();
+  if (!owner || !state?.owner) return;
+  if (!(await sameProcess(state.owner.pid, state.owner.startTime)))
+    await writeState({ ...state, owner });
 }
 
 /** Ends the cluster and removes everything that it made. */
 export const stopCluster = (): Promise<void> => withLock(LOCK, clean);
 
 /** Whether that test run started it. */
-export const ownedBy = async (run: string): Promise<boolean> => (await readState())?.owner === run;
+export async function ownedBy(run: ProcessRecord): Promise<boolean> {
+  const owner = (await readState())?.owner;
+  return owner?.pid === run.pid && owner.startTime === run.startTime;
+}
 
-async function start(owner: string | undefined): Promise<Cluster> {
+async function start(owner: ProcessRecord | undefined): Promise<Cluster> {
   const { processes, nodePid } = await startNode(FOLDER, MARK);
   const state: State = { processes, nodePid, ...(owner && { owner }) };
+  await writeState(state);
+  return clusterOf(state);
+}
+
+async function writeState(state: State): Promise<void> {
   await writeFile(`${STATE}.new`, JSON.stringify(state));
   await rename(`${STATE}.new`, STATE);
-  return clusterOf(state);
 }
 
 /** What of the cluster is still there; after a stop nothing must be. */

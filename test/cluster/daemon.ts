@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, openSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import {
   endProcessTree,
   type ProcessMark,
@@ -75,4 +76,11 @@ export class Daemon {
 
 export function lastLines(log: string): string {
   return readFileSync(log, "utf8").trimEnd().split("\n").slice(-LOG_LINES).join("\n");
+}
+
+/** The ends of all logs in a cluster's folder, for an error that is about to lose them. */
+export function lastWords(folder: string): string {
+  const parent = join(folder, "logs");
+  const logs = existsSync(parent) ? readdirSync(parent).map((name) => join(parent, name)) : [];
+  return logs.map((log) => `${log}:\n${lastLines(log)}`).join("\n");
 }

@@ -2,6 +2,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { kubeconfigPath, SERVICE_RANGE } from "./control-plane.ts";
 import { PAUSE_IMAGE } from "./images.ts";
+import { PLUGIN_FOLDERS } from "./needs.ts";
 
 /** The benchmarking range 198.18.0.0/15: no real network has it. */
 export const ADDRESSES = {
@@ -29,7 +30,7 @@ state = "/run/containerd"
   # Without CAP_SYS_RESOURCE no score can be lowered, and every pod would fail.
   restrict_oom_score_adj = true
   [plugins."io.containerd.cri.v1.runtime".cni]
-    bin_dirs = ["/usr/lib/cni", "/opt/cni/bin"]
+    bin_dirs = ${JSON.stringify(PLUGIN_FOLDERS)}
     conf_dir = "${folder}/cni"
 `;
 

@@ -1,20 +1,21 @@
-import { whyNoControlPlane, whyNoNode } from "./binaries.ts";
+import { recordProcess } from "#lib/process-record.ts";
+import { whyNoControlPlane } from "./binaries.ts";
+import { whyNoNode } from "./needs.ts";
 
 /** Around a whole test run: its workers may start the cluster, the end of the run stops it and leaves nothing behind. */
-export default function setup(): () => Promise<void> {
+export default async function setup(): Promise<() => Promise<void>> {
   const reason = process.env.KUBECONFIG
     ? whyNoControlPlane()
     : (whyNoControlPlane() ?? whyNoNode());
   if (reason) console.warn(`tests against a real Kubernetes are skipped: ${reason}`);
-  const run = String(process.pid);
-  process.env.ARGUS_TEST_RUN = run;
+  const run = await recordProcess(process.pid);
+  process.env.ARGUS_TEST_RUN = JSON.stringify(run);
   return async () => {
     // Only now: most runs have no cluster, and loading all of it takes a while.
     const { leftovers, ownedBy, stopCluster } = await import("./cluster.ts");
     if (!(await ownedBy(run))) return;
     await stopCluster();
     const left = await leftovers();
-    if (left.length > 0)
-      throw new Error(`the cluster of the tests left behind:\n${left.join("\n")}`);
+    if (left.length > 0) throw new Error(`the tests' cluster left behind:\n${left.join("\n")}`);
   };
 }
