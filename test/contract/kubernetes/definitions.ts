@@ -119,7 +119,8 @@ export function definitionCases(add: Case): void {
   add("validation: several wrong fields are all named", async (t) => {
     const { body } = await t.post(await t.widgets(), widget("a", { color: "green", size: 0 }));
     const fields = listOf<{ field: string }>(body.details?.causes).map(({ field }) => field);
-    expect(fields).toEqual(["spec.color", "spec.size", "<nil>"]);
+    // In no order: the real server walks a map.
+    expect(fields.toSorted()).toEqual(["<nil>", "spec.color", "spec.size"]);
     expect(body.message).toContain("some validation rules were not checked");
   });
 
