@@ -55,7 +55,10 @@ const Gateway = z.strictObject({
   persistence: Persistence.prefault({}),
   service: z
     .strictObject({
-      port: tcpPort().default(8080).meta({ description: "Port of the Service" }),
+      port: tcpPort().min(1024).default(8080).meta({
+        description:
+          "Port of Service and pod, the same: policies of session pods speak of the pod's, their URL of the Service's",
+      }),
       annotations: stringMap("Annotations of the Service"),
     })
     .prefault({}),

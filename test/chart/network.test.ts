@@ -1,6 +1,8 @@
 import { expect, test } from "vitest";
+import { networkLabels, sharedPolicies } from "#controller/network/policies.ts";
 import { NAMESPACE, type Rendered, render, type Values } from "#test/support/chart.ts";
 import { type Endpoint, isAllowed, type NetworkPolicy } from "#test/support/network-policy.ts";
+import { sessionOf } from "#test/support/sessions.ts";
 import { workloads } from "./rules.ts";
 
 const DNS = 53;
@@ -37,11 +39,18 @@ type Case = [from: string, to: string, port: number, allowed: boolean];
 async function wrongIn(values: Values, table: Case[]): Promise<string[]> {
   const objects = await render(values);
   const policies = objects.filter(({ kind }) => kind === "NetworkPolicy");
-  const who = world(objects);
+  return wrongWith(policies as unknown as NetworkPolicy[], world(objects), table);
+}
+
+function wrongWith(
+  policies: NetworkPolicy[],
+  who: Record<string, Endpoint>,
+  table: Case[],
+): string[] {
   return table
     .filter(([from, to, port, allowed]) => {
       const ends = { from: who[from] ?? {}, to: who[to] ?? {}, port };
-      return isAllowed(policies as unknown as NetworkPolicy[], ends) !== allowed;
+      return isAllowed(policies, ends) !== allowed;
     })
     .map(([from, to, port, allowed]) => `${from} → ${to}:${port} should be ${allowed}`);
 }
@@ -135,4 +144,35 @@ test("the model's address and port are opened and no other", async () => {
 
 test("the table sees a policy that is gone", async () => {
   expect((await wrongIn({ networkPolicy: { enabled: false } }, ALWAYS)).length).toBeGreaterThan(10);
+});
+
+test("policies of the chart and of session pods let through what both ends need", async () => {
+  for (const port of [8080, 9090]) {
+    const objects = await render({ gateway: { service: { port } } });
+    const env = workloads(objects).flatMap(({ pod }) =>
+      pod.containers.flatMap((each) => each.env ?? []),
+    );
+    const gatewayUrl = env.find(({ name }) => name === "ARGUS_GATEWAY_URL")?.value ?? "";
+    const labels = { "argus.dev/session": "main", ...networkLabels(sessionOf()) };
+    const who = { ...world(objects), session: { namespace: NAMESPACE, labels } };
+    const policies = [
+      ...objects.filter(({ kind }) => kind === "NetworkPolicy"),
+      ...sharedPolicies({ namespace: NAMESPACE, gatewayUrl }),
+    ] as NetworkPolicy[];
+    const table: Case[] = [
+      ["session", "gateway", port, true],
+      ["session", "gateway", port + 1, false],
+      ["gateway", "session", 7777, true],
+      ["gateway", "session", 7778, false],
+      ["controller", "session", 7778, true],
+      ["controller", "session", 7777, false],
+      ["controller", "gateway", port, true],
+      ["test", "gateway", port, true],
+      ["test", "session", 7777, false],
+      ["session", "controller", 8081, false],
+      ["neighbour", "session", 7777, false],
+      ["session", "metadata", 80, false],
+    ];
+    expect(wrongWith(policies, who, table)).toEqual([]);
+  }
 });

@@ -23,7 +23,7 @@ export const OTHER: Record<string, [value: unknown, beside?: Values]> = {
   "gateway.persistence.size": ["9Gi"],
   "gateway.persistence.storageClassName": ["fast"],
   "gateway.persistence.accessMode": ["ReadWriteOnce"],
-  "gateway.service.port": [80],
+  "gateway.service.port": [9090],
   "gateway.service.annotations": [{ a: "b" }],
   "model.upstream": ["http://model:9000"],
   "model.name": ["other"],

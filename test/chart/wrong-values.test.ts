@@ -32,6 +32,7 @@ const WRONG: [path: string, value: unknown][] = [
   ["gateway.persistence.size", "huge"],
   ["gateway.persistence.accessMode", "ReadWriteMany"],
   ["gateway.service.port", 70000],
+  ["gateway.service.port", 80],
   ["gateway.service.type", "LoadBalancer"],
   ["model.upstream", "api.example.org"],
   ["model.existingSecret", "Not A Name"],
