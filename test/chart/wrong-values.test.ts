@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { template } from "#test/support/chart.ts";
 import { HELMS } from "#test/support/helm.ts";
+import { merge, nested } from "./other-values.ts";
 
 /** Value and the key that the error must name. */
 const WRONG: [path: string, value: unknown][] = [
@@ -76,23 +77,42 @@ const TOGETHER: [name: string, values: object, words: RegExp][] = [
   ],
 ];
 
-function valuesOf(path: string, value: unknown): object {
-  const [first = "", ...rest] = path.split(".");
-  return { [first]: rest.length > 0 ? valuesOf(rest.join("."), value) : value };
-}
-
 test("there are at least fifty", () => {
   expect(WRONG.length).toBeGreaterThanOrEqual(50);
 });
 
+type Wrong = (typeof WRONG)[number];
+
+/** Few calls of helm: wrong values that do not touch each other are told together, one line each. */
+function groups(): Wrong[][] {
+  const made: Wrong[][] = [];
+  for (const wrong of WRONG) {
+    const apart = made.find((group) => group.every(([path]) => !touch(path, wrong[0])));
+    if (apart) apart.push(wrong);
+    else made.push([wrong]);
+  }
+  return made;
+}
+
+const touch = (a: string, b: string) => `${a}.`.startsWith(`${b}.`) || `${b}.`.startsWith(`${a}.`);
+
 test.for(HELMS)("%s refuses each wrong value in words that name its key", async (version) => {
   const silent: string[] = [];
-  for (const [path, value] of WRONG) {
-    const { code, stderr } = await template(valuesOf(path, value), { version });
-    if (code === 0 || !names(stderr, path))
-      silent.push(`${path}=${JSON.stringify(value)}: ${stderr}`);
+  for (const group of groups()) {
+    const values = group.reduce((all, [path, value]) => merge(all, nested(path, value)), {});
+    const { code, stderr } = await template(values, { version });
+    expect(code).not.toBe(0);
+    const lines = stderr.split("\n");
+    const unnamed = group.filter(([path]) => !lines.some((line) => names(line, path)));
+    silent.push(...unnamed.map(([path, value]) => `${path}=${JSON.stringify(value)}: ${stderr}`));
   }
   expect(silent).toEqual([]);
+});
+
+test("a right value is not named", async () => {
+  const { stderr } = await template({ controller: { replicas: 2 }, quota: { sessions: -1 } });
+  expect(names(stderr, "quota.sessions")).toBe(true);
+  expect(names(stderr, "controller.replicas")).toBe(false);
 });
 
 /** Helm 3 writes `a.b: …`, helm 4 `at '/a/b': …`; an unknown key is named in the message about its parent. */
