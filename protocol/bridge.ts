@@ -115,9 +115,13 @@ export const BridgeStatus = z.object({
   pidIsolation: z.enum(["UserNamespace", "UniqueUid", "Degraded"]),
   /** A process could not be started for the limit, or the bridge ended the agent for it, since this boot. */
   pidLimitHit: z.boolean().optional(),
-  /** The last time that the bridge ended the agent's processes itself; `at` in ms since the epoch. */
+  /** The last time that processes of the agent were ended for a limit, by the bridge or the kernel; `at` in ms since the epoch. */
   killed: z
-    .object({ reason: z.enum(["PidLimit"]), message: z.string().max(512), at: z.number() })
+    .object({
+      reason: z.enum(["PidLimit", "OOMKilled"]),
+      message: z.string().max(512),
+      at: z.number(),
+    })
     .optional(),
   /** As in bridge/hello's result. */
   warning: z.string().max(1024).optional(),
@@ -133,6 +137,7 @@ export const TerminationMessage = z.object({
     "InstallFailed",
     "AppServerFailed",
     "PidLimit",
+    "OOMKilled",
     "DiskFull",
     "BridgeFailed",
   ]),

@@ -77,6 +77,8 @@ export const POD_ENV = {
   /** Address to listen on (downward API status.podIP). */
   podIp: "ARGUS_POD_IP",
   runtime: "ARGUS_RUNTIME",
+  /** The session's process limit, for the launcher that sets the container's. */
+  pids: "ARGUS_PIDS",
   /** Base URL of the gateway, for the model proxy and MCP. */
   gatewayUrl: "ARGUS_GATEWAY_URL",
   home: "HOME",

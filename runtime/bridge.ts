@@ -134,6 +134,7 @@ class Bridge {
         logger,
         defaults: () => this.#defaults,
         prepare: () => this.#prepare(),
+        explainKill: () => this.#watch.explainKill(),
         noNewTurns: () => refuseTurns(this.#draining, this.#watch.sample),
         own: (method) => (method === "bridge/context" ? this.#context(workspace) : undefined),
         onTurnEnd: () => this.#readDigest(),

@@ -37,6 +37,7 @@ export interface CoreOptions {
   logger: Logger;
   defaults: () => TurnDefaults;
   prepare: () => Promise<AppServerCommand>;
+  explainKill?: () => Promise<string | undefined>;
   /** Why no turn may start now; undefined = it may. */
   noNewTurns: () => { reason: string; message: string } | undefined;
   own: (method: string, params: unknown) => Promise<unknown> | undefined;
@@ -167,7 +168,10 @@ export class Core {
     });
   }
 
-  #makeSupervisor({ boot, home, logger, prepare }: CoreOptions, handshake: Handshake): Supervisor {
+  #makeSupervisor(
+    { boot, home, logger, prepare, explainKill }: CoreOptions,
+    handshake: Handshake,
+  ): Supervisor {
     return new Supervisor({
       home,
       logger,
@@ -175,6 +179,7 @@ export class Core {
       onLines: (lines) => this.mux.fromAppServer(lines),
       onOverflow: (count) => this.mux.overflow(count),
       handshake: (signal) => handshake.start(signal),
+      ...(explainKill ? { explainKill } : {}),
       onEnd: (reason) => this.mux.ended(reason),
       onHot: (again) => {
         this.liveness.reset(Date.now());

@@ -8,8 +8,12 @@ export interface LimitOptions {
 /**
  * dash and busybox know the limit as `-p`, bash as `-u` (its `-p` is refused); both set soft and hard limit, so the
  * agent cannot raise it again. A limit that cannot be set ends the start: an agent without it is not started.
+ * Its priority is the lowest of the container, which has a share of its own: hundreds of its processes that compute
+ * would else leave the bridge so little that an answer takes seconds.
  */
-const SCRIPT = `ulimit -p "$1" 2>/dev/null || ulimit -u "$1" || exit 126; shift; exec "$@"`;
+const SCRIPT = `ulimit -p "$1" 2>/dev/null || ulimit -u "$1" || exit 126; shift
+command -v nice >/dev/null 2>&1 && set -- nice -n 19 "$@"
+exec "$@"`;
 
 /**
  * The second level of RLIMIT_NPROC: the command, started so that it and all it starts share `pids` tasks. The container's

@@ -29,6 +29,8 @@ export interface Pressure {
   sample(): Promise<PressureSample>;
   /** The tasks alone, where a few reads tell them; undefined where only a walk through /proc does. Never throws. */
   tasks(): Promise<TaskCount | undefined>;
+  /** Processes that the kernel ended for want of memory so far; 0 where it is not told. Never throws. */
+  oomKills?(): Promise<number>;
 }
 
 /** Watches what the session uses. Create it at the process's start: it reads facts that change when the parent dies. */
@@ -47,6 +49,7 @@ export function createPressure(options: PressureOptions): Pressure {
     isolation,
     container,
     tasks,
+    oomKills: async () => ((await own) ? cgroup.oomKills() : 0),
     sample: async () => {
       const counted = await tasks();
       const memory = await cgroup.memory();

@@ -4,12 +4,14 @@ import { killAgent } from "./kill-agent.ts";
 import type { BridgeTuning } from "./options.ts";
 import type { Pressure, PressureSample } from "./pressure.ts";
 import { Saturation } from "./saturation.ts";
-import { type AgentKill, pidLimitKill } from "./status.ts";
+import { type AgentKill, outOfMemory, pidLimitKill } from "./status.ts";
 
 /** Between two looks at the tasks where that costs a few reads. */
 const LOOK_MS = 2000;
 /** Between two looks at everything: it may walk through /proc, some 15 ms of CPU on a small machine. */
 const SAMPLE_MS = 15_000;
+/** A kill seen at most this long before an app-server's end explains it. */
+const SAME_KILL_MS = 5000;
 
 export interface ResourceWatchOptions {
   pressure: Pressure;
@@ -28,6 +30,7 @@ export class ResourceWatch {
   #sample: PressureSample = { pidLimitHits: 0 };
   #sampledAt = Number.NEGATIVE_INFINITY;
   #killed: AgentKill | undefined;
+  #oomKills: number | undefined;
 
   constructor(options: ResourceWatchOptions) {
     this.#options = options;
@@ -39,9 +42,17 @@ export class ResourceWatch {
     return this.#sample;
   }
 
-  /** The last time that it ended the agent. */
+  /** The last time that processes of the agent were ended for a limit. */
   get killed(): AgentKill | undefined {
     return this.#killed;
+  }
+
+  /** Why SIGKILL ended a process just now, where the kernel did it for want of memory. */
+  async explainKill(): Promise<string | undefined> {
+    await this.#lookForKills();
+    const { reason, message, at } = this.#killed ?? {};
+    const recent = at !== undefined && Date.now() - at < SAME_KILL_MS;
+    return reason === "OOMKilled" && recent ? message : undefined;
   }
 
   /** Looks until aborted. Never throws: what fails is logged, and tried again at the next look. */
@@ -57,6 +68,7 @@ export class ResourceWatch {
 
   async #look(blame: Blame): Promise<void> {
     const { pressure, tuning } = this.#options;
+    await this.#lookForKills();
     const now = performance.now();
     if (now - this.#sampledAt >= (tuning.sampleMs ?? SAMPLE_MS)) {
       this.#sampledAt = now;
@@ -67,6 +79,15 @@ export class ResourceWatch {
       this.#sample = { ...this.#sample, ...tasks };
     }
     if (this.#saturation.look(now, this.#sample)) await this.#endAgent(blame);
+  }
+
+  async #lookForKills(): Promise<void> {
+    const kills = (await this.#options.pressure.oomKills?.()) ?? 0;
+    const known = this.#oomKills ?? kills;
+    this.#oomKills = kills;
+    if (kills <= known) return;
+    this.#killed = outOfMemory(this.#sample, Date.now());
+    this.#options.logger.error({ kills }, "the kernel ended a process for want of memory");
   }
 
   async #endAgent(blame: Blame): Promise<void> {

@@ -49,6 +49,13 @@ export function pidLimitKill({ pids }: PressureSample, now: number): AgentKill {
   return { reason: "PidLimit", message, at: now };
 }
 
+/** Says that the kernel ended a process of the session. `now`: ms since the epoch. */
+export function outOfMemory({ memory }: PressureSample, now: number): AgentKill {
+  const limit = memory ? ` of ${Math.round(memory.limit / 2 ** 20)} MiB` : "";
+  const message = `OOMKilled: the session reached its memory limit${limit} and the kernel ended a process of it; raise spec.resources.limits.memory or ask for less`;
+  return { reason: "OOMKilled", message, at: now };
+}
+
 /** `/status`. */
 export function statusOf(core: Core, facts: Facts): BridgeStatus {
   const { boot, install, isolation, peers, skewMs, sample, killed, warning } = facts;
@@ -95,7 +102,7 @@ export function causeOfDeath(
   const why = { message: (last.reason ?? "").slice(0, 2048), pidLimitHit };
   if (install.state === "failed") return { ...why, reason: "InstallFailed" };
   const killedLast = killed !== undefined && last.reason === killed.message;
-  if (killedLast) return { ...why, reason: "PidLimit" };
+  if (killedLast) return { ...why, reason: killed.reason };
   if (last.state !== "failed") {
     return { reason: "Stopped", message: "the bridge was asked to stop", pidLimitHit };
   }
@@ -105,7 +112,7 @@ export function causeOfDeath(
 }
 
 function hitPidLimit({ sample, killed }: Pick<Facts, "sample" | "killed">): boolean {
-  return sample.pidLimitHits > 0 || killed !== undefined;
+  return sample.pidLimitHits > 0 || killed?.reason === "PidLimit";
 }
 
 function diskFull({ disk }: PressureSample): boolean {

@@ -22,6 +22,8 @@ export interface SupervisorOptions {
   onOverflow: (count: number) => void;
   /** Speaks with the fresh process until it is usable; a throw ends it. */
   handshake: (signal: AbortSignal) => Promise<void>;
+  /** Why SIGKILL ended it, when nobody here sent that; undefined = not known. */
+  explainKill?: () => Promise<string | undefined>;
   /** It ended, whatever the reason. */
   onEnd: (reason: string) => void;
   /** `again` = it had ended by itself before. */
@@ -208,7 +210,7 @@ export class Supervisor {
       onState("hot");
       onHot(endedBy);
       logger.info({ pid: process.pid }, "app-server is hot");
-      return endReason(await exited);
+      return await this.#reasonOf(await exited);
     } catch (error) {
       const end = await process.stop();
       return `${errorMessage(error)} (${endReason(end)})`;
@@ -217,6 +219,11 @@ export class Supervisor {
         logger.warn({ err: error }, "app-server record was not removed");
       });
     }
+  }
+
+  async #reasonOf(end: AppServerEnd): Promise<string> {
+    const explained = end.signal === "SIGKILL" ? await this.#options.explainKill?.() : undefined;
+    return explained ?? endReason(end);
   }
 
   #setHot(hot: boolean): void {

@@ -73,12 +73,13 @@ function unstarted(pod: Pod): LastTermination | undefined {
   return problem && { reason: problem.reason, message: problem.message };
 }
 
-/** The bridge lives on when it ends an agent that is at its process limit. */
+/** The bridge lives on when an agent that is at its process or memory limit is ended. */
 function killed(bridge: BridgeStatus | undefined): LastTermination | undefined {
   if (!bridge?.killed) return undefined;
   const { reason, message, at } = bridge.killed;
   const finishedAt = new Date(Math.min(at, MAX_TIME_MS)).toISOString().replace(/\.\d+Z$/, "Z");
-  return { reason, message, pidLimitHit: true, finishedAt };
+  const limit = reason === "OOMKilled" ? { oomKilled: true } : { pidLimitHit: true };
+  return { reason, message, ...limit, finishedAt };
 }
 
 /** What a bridge says is not to be trusted: the last moment that a date-time can name. */
@@ -94,7 +95,7 @@ function ended(pod: Pod): LastTermination | undefined {
     ...present({
       exitCode: end.exitCode,
       signal,
-      oomKilled: end.reason === "OOMKilled" || undefined,
+      oomKilled: end.reason === "OOMKilled" || told?.reason === "OOMKilled" || undefined,
       pidLimitHit: told?.pidLimitHit || undefined,
       finishedAt: end.finishedAt,
       message: cut(told?.message ?? end.message),

@@ -53,6 +53,14 @@ export class Cgroup {
     return Number(/^max (\d+)/m.exec(events ?? "")?.[1] ?? 0);
   }
 
+  /** How often the kernel ended a process for want of memory in the group. */
+  async oomKills(): Promise<number> {
+    const folder = await this.#folder("memory");
+    const events =
+      (await text(folder, "memory.events")) ?? (await text(folder, "memory.oom_control"));
+    return Number(/^oom_kill (\d+)/m.exec(events ?? "")?.[1] ?? 0);
+  }
+
   /** In a container the root is its own group; on a machine /proc/self/cgroup names the place below it. */
   async #folder(controller: "pids" | "memory"): Promise<string> {
     const lines = ((await text(this.#own, "")) ?? "").split("\n").map((line) => line.split(":"));

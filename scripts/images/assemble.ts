@@ -1,8 +1,9 @@
 import { chmod, cp, mkdir, realpath, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { findCodex } from "#cli/up/program.ts";
 import { bundle } from "../bundle.ts";
 import { launcherText } from "./launcher.ts";
+import { run } from "./run.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 /** Of Codex's package; the rest is its voice. */
@@ -18,8 +19,9 @@ async function assemble(folder: string, version: string): Promise<void> {
   const codex = findCodex(root);
   if (!codex) throw new Error("the package of Codex for this platform is not installed: npm ci");
   for (const name of CODEX_FILES) {
-    const from = join(codex, "..", "..", name);
-    await cp(from, join(folder, "codex", name), { recursive: true });
+    const to = join(folder, "codex", name);
+    await mkdir(dirname(to), { recursive: true });
+    await run("cp", ["-al", join(codex, "..", "..", name), to], { check: true });
   }
 }
 

@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { contentHash, ROOT, writeContext } from "./context.ts";
+import { packArchive } from "./oci-archive.ts";
 import { type Base, baseOf, IMAGES, type ImageName } from "./recipe.ts";
 import { run } from "./run.ts";
 
@@ -11,6 +12,8 @@ export interface BuildOptions {
   cache: string;
   /** Tag, and the version that the program calls itself. */
   version: string;
+  /** Default: both. */
+  images?: readonly ImageName[];
   say: (line: string) => void;
 }
 
@@ -21,13 +24,14 @@ export type Archives = Record<ImageName, string>;
  * Builds the Dockerfile without a registry and without a container engine: buildah on a base of Debian packages. What is in
  * the cache is not built again. Needs root, buildah, mmdebstrap; throws with what is missing.
  */
-export async function buildImages({ cache, version, say }: BuildOptions): Promise<Archives> {
+export async function buildImages(options: BuildOptions): Promise<Archives> {
+  const { cache, version, images = IMAGES, say } = options;
   const bases = await Promise.all(IMAGES.map(baseOf));
   const hash = await contentHash(version, JSON.stringify(bases));
   const archives = Object.fromEntries(
     IMAGES.map((image) => [image, join(cache, `${image}-${version}-${hash}.tar`)]),
   ) as Archives;
-  const missing = IMAGES.filter((image) => !existsSync(archives[image]));
+  const missing = images.filter((image) => !existsSync(archives[image]));
   if (missing.length === 0) return archives;
   await needs("buildah", "mmdebstrap");
   await mkdir(cache, { recursive: true });
@@ -75,15 +79,34 @@ async function buildImage({ image, version, cache, work, archive }: Step): Promi
   const file = ["-f", join(ROOT, "Dockerfile"), "--target", image];
   const context = join(work, "context");
   await buildah(work, [...from, "--pull=never", ...args, ...file, "-t", name, context]);
+  const pushed = join(work, `pushed-${image}`);
+  await buildah(work, ["push", "-D", "--format", "oci", name, `dir:${pushed}`]);
   const fresh = join(work, `${image}.tar`);
-  await buildah(work, ["push", name, `oci-archive:${fresh}:${name}`]);
+  await packArchive(pushed, name, fresh);
+  await forget(cache, image, version);
   await rename(fresh, archive);
+}
+
+/** Archives of this version that an older tree made. */
+async function forget(cache: string, image: ImageName, version: string): Promise<void> {
+  const made = new RegExp(`^${image}-${version.replaceAll(".", "\\.")}-[0-9a-f]{16}\\.tar$`);
+  const old = (await readdir(cache)).filter((name) => made.test(name));
+  await Promise.all(old.map((name) => rm(join(cache, name), { force: true })));
+}
+
+const OVERLAYFS = 0x794c7630;
+
+/** One overlay cannot stand on another, as in a container; copies of whole trees work everywhere. */
+async function storageDriver(folder: string): Promise<string> {
+  const { type } = await statfs(folder);
+  const known = await readFile("/proc/filesystems", "utf8").catch(() => "");
+  return type !== OVERLAYFS && known.includes("\toverlay\n") ? "overlay" : "vfs";
 }
 
 /** Its own storage: nothing of the machine's is read or changed. */
 async function buildah(work: string, args: string[]): Promise<void> {
   const storage = ["--root", join(work, "storage"), "--runroot", join(work, "run")];
-  const env = { STORAGE_DRIVER: "vfs" };
+  const env = { STORAGE_DRIVER: await storageDriver(work) };
   await run("buildah", [...storage, ...args], { env, check: true });
 }
 

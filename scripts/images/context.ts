@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { createReadStream, existsSync } from "node:fs";
 import { cp, mkdir, readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { run } from "./run.ts";
 
 export const ROOT = join(import.meta.dirname, "..", "..");
 /** Bundles the program; of the development packages only it is needed. */
@@ -45,12 +46,18 @@ async function filesUnder(path: string): Promise<string[]> {
     .sort();
 }
 
+/** Links where the file system lets us: the files are only read. */
+async function copyTree(from: string, to: string): Promise<void> {
+  const { code } = await run("cp", ["-al", from, to]);
+  if (code !== 0) await run("cp", ["-a", "-T", from, to], { check: true });
+}
+
 /** Fills `folder` as the build context: what a `docker build` would send, and the installed packages. */
 export async function writeContext(folder: string): Promise<void> {
   const paths = [...(await sources()), ...(await packages())];
   for (const path of paths) {
     await mkdir(join(folder, path, ".."), { recursive: true });
-    await cp(join(ROOT, path), join(folder, path), { recursive: true, verbatimSymlinks: true });
+    await copyTree(join(ROOT, path), join(folder, path));
   }
   await mkdir(join(folder, "node_modules", ".bin"), { recursive: true });
   await cp(process.execPath, join(folder, "node_modules", ".bin", "node"));

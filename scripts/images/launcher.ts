@@ -1,4 +1,5 @@
 import { nodeFlags, RELAYS } from "#cli/node-flags.ts";
+import { POD_ENV } from "#protocol/pod.ts";
 import { CONTAINER_RESERVE, FIRST_UNIQUE_UID } from "#runtime/isolation.ts";
 
 const PROGRAM = "/usr/local/lib/argus/argus.js";
@@ -20,7 +21,7 @@ esac
 if [ "$command" = bridge ] && [ $$ = 1 ]; then
   read -r inside outside count < /proc/self/uid_map
   if [ "$inside $outside $count" != "0 0 4294967295" ] || [ "$(id -u)" -ge ${FIRST_UNIQUE_UID} ]; then
-    [ -z "\${ARGUS_PIDS-}" ] || ulimit -p $((ARGUS_PIDS + ${CONTAINER_RESERVE})) || exit 126
+    [ -z "\${${POD_ENV.pids}-}" ] || ulimit -p $((${POD_ENV.pids} + ${CONTAINER_RESERVE})) || exit 126
   fi
   exec tini -- node "$@"
 fi

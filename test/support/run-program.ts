@@ -28,6 +28,8 @@ export function runProgram(
       if (error && typeof error.code !== "number" && !error.killed) reject(error);
       else resolve({ code: error ? Number(error.code ?? 1) : 0, stdout, stderr });
     });
+    // One that does not read ends before all is written.
+    child.stdin?.on("error", () => undefined);
     child.stdin?.end(input);
   });
 }

@@ -40,6 +40,10 @@ const killed = {
   killed: { reason: "PidLimit", message: "at the limit", at: Date.parse(END) },
 } as BridgeStatus;
 
+const starved = {
+  killed: { reason: "OOMKilled", message: "no memory", at: Date.parse(END) },
+} as BridgeStatus;
+
 const MINUTE_BEFORE = "2030-01-01T11:29:00Z";
 const SECONDS_BEFORE = "2030-01-01T11:29:55Z";
 
@@ -65,6 +69,12 @@ const CASES: [string, object, PodStatus, BridgeStatus?][] = [
     { reason: "PidLimit", pidLimitHit: true, message: "at the limit", finishedAt: END },
     { phase: "Running" },
     killed,
+  ],
+  [
+    "out of memory, of an agent that the bridge outlived",
+    { reason: "OOMKilled", oomKilled: true, message: "no memory", finishedAt: END },
+    { phase: "Running" },
+    starved,
   ],
   [
     "full volume",

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { causeOfDeath, pidLimitKill, refuseTurns } from "#runtime/status.ts";
+import { causeOfDeath, outOfMemory, pidLimitKill, refuseTurns } from "#runtime/status.ts";
 
 type Facts = Parameters<typeof causeOfDeath>[1];
 
@@ -11,6 +11,7 @@ const calm: Facts = {
 };
 const full = { used: 95, limit: 100 };
 const killed = pidLimitKill({ pids: { used: 256, limit: 256 }, pidLimitHits: 0 }, 1);
+const starved = outOfMemory({ memory: { used: 1, limit: 512 * 2 ** 20 }, pidLimitHits: 0 }, 1);
 const failed = { state: "failed" as const, reason: "it exited with 1" };
 const hot = { state: "hot" as const, reason: undefined };
 
@@ -25,6 +26,8 @@ test.each<[string, Parameters<typeof causeOfDeath>[0], Partial<Facts>, boolean]>
   ["PidLimit", failed, { sample: { pidLimitHits: 3 } }, true],
   ["PidLimit", { state: "starting", reason: killed.message }, { killed }, true],
   ["PidLimit", { state: "failed", reason: killed.message }, { killed }, true],
+  ["OOMKilled", { state: "failed", reason: starved.message }, { killed: starved }, false],
+  ["AppServerFailed", failed, { killed: starved }, false],
   ["BridgeFailed", failed, { failure: "no keys" }, false],
 ])("%s: %o", (reason, last, facts, pidLimitHit) => {
   const cause = causeOfDeath(last, { ...calm, ...facts });

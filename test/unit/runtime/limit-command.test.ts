@@ -7,7 +7,7 @@ import { limitCommand } from "#runtime/limit-command.ts";
 const command = [
   "/bin/sh",
   "-c",
-  'cat /proc/self/limits; printf "%s|" "$@"',
+  'cat /proc/self/limits; echo "nice $(nice)"; printf "%s|" "$@"',
   "sh",
   "a b",
   "$c",
@@ -33,6 +33,7 @@ test.each(shells)("%s sets soft and hard limit and passes the words on unchanged
   const { stdout, status } = spawnSync(shell, words, { encoding: "utf8" });
   expect(status).toBe(0);
   expect(stdout).toMatch(/^Max processes\s+321\s+321\s/m);
+  expect(stdout).toContain("nice 19\n");
   expect(stdout.endsWith("a b|$c||")).toBe(true);
 });
 

@@ -38,10 +38,12 @@ describe("cgroup files", () => {
       "memory.current": "1000\n",
       "memory.max": "4000\n",
       "memory.stat": "anon 100\ninactive_file 300\n",
+      "memory.events": "low 0\noom 3\noom_kill 2\n",
     });
     expect(await cgroup.pids()).toEqual({ used: 40, limit: 256 });
     expect(await cgroup.memory()).toEqual({ used: 700, limit: 4000 });
     expect(await cgroup.pidLimitHits()).toBe(3);
+    expect(await cgroup.oomKills()).toBe(2);
   });
 
   test("v2 on a machine: the own group lies below the root; no limit, no gauge", async () => {
@@ -71,9 +73,11 @@ describe("cgroup files", () => {
       "memory/memory.usage_in_bytes": "900\n",
       "memory/memory.limit_in_bytes": "2000\n",
       "memory/memory.stat": "inactive_file 1\ntotal_inactive_file 400\n",
+      "memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n",
     });
     expect(await cgroup.pids()).toEqual({ used: 12, limit: 64 });
     expect(await cgroup.memory()).toEqual({ used: 500, limit: 2000 });
+    expect(await cgroup.oomKills()).toBe(1);
     files({ "memory/memory.limit_in_bytes": "9223372036854771712\n" });
     expect(await cgroup.memory()).toBeUndefined();
   });
@@ -83,6 +87,7 @@ describe("cgroup files", () => {
     expect(await cgroup.pids()).toBeUndefined();
     expect(await cgroup.memory()).toBeUndefined();
     expect(await cgroup.pidLimitHits()).toBe(0);
+    expect(await cgroup.oomKills()).toBe(0);
   });
 });
 

@@ -1,0 +1,33 @@
+import { createHash } from "node:crypto";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { removeImage, unpackImage } from "#test/support/images.ts";
+import { runProgram } from "#test/support/run-program.ts";
+import { packArchive } from "../../../scripts/images/oci-archive.ts";
+
+test("what buildah pushes to a folder becomes an archive that names its image and unpacks to its files", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "argus-oci-"));
+  const pushed = join(folder, "pushed");
+  mkdirSync(join(folder, "tree"));
+  mkdirSync(pushed);
+  writeFileSync(join(folder, "tree", "hello"), "world");
+  const layer = join(folder, "layer.tar");
+  await runProgram("tar", ["-C", join(folder, "tree"), "-cf", layer, "hello"]);
+  const bytes = readFileSync(layer);
+  const hex = createHash("sha256").update(bytes).digest("hex");
+  writeFileSync(join(pushed, hex), bytes);
+  writeFileSync(join(pushed, "version"), "Directory Transport Version: 1.1\n");
+  const manifest = { schemaVersion: 2, layers: [{ digest: `sha256:${hex}` }] };
+  writeFileSync(join(pushed, "manifest.json"), JSON.stringify(manifest));
+  const archive = join(folder, "image.tar");
+  await packArchive(pushed, "localhost/x:1", archive);
+  const { stdout } = await runProgram("tar", ["-xOf", archive, "index.json"]);
+  const [entry] = (JSON.parse(stdout) as { manifests: { annotations: object }[] }).manifests;
+  expect(entry?.annotations).toMatchObject({ "io.containerd.image.name": "localhost/x:1" });
+  const rootfs = await unpackImage(archive);
+  expect(readFileSync(join(rootfs, "hello"), "utf8")).toBe("world");
+  await removeImage(rootfs);
+  rmSync(folder, { recursive: true });
+});
