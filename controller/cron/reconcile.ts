@@ -33,6 +33,7 @@ export interface CronReconcilerOptions {
   events: Pick<EventRecorder, "record">;
   metrics: CronMetrics;
   clock: Clock;
+  random?: () => number;
 }
 
 interface Waiting {
@@ -95,7 +96,7 @@ export class CronReconciler {
 
   /** The gateway's answer about the due slot, or the last one while its next try has to wait. */
   async #postDue(key: string, cron: ArgusCron, { postMs }: Plan): Promise<PostResult | undefined> {
-    const { post, fence, clock, metrics } = this.#options;
+    const { post, fence, clock, metrics, random } = this.#options;
     const waiting = this.#waiting.get(key);
     if (postMs === undefined) {
       this.#waiting.delete(key);
@@ -109,7 +110,7 @@ export class CronReconciler {
       return result;
     }
     const attempts = waiting ? waiting.attempts + 1 : 0;
-    const pauseMs = Math.max(result.retryAfterMs ?? 0, backoffMs(attempts, RETRY));
+    const pauseMs = Math.max(result.retryAfterMs ?? 0, backoffMs(attempts, RETRY, random));
     const notBeforeMs = clock.now() + pauseMs;
     this.#waiting.set(key, { attempts, notBeforeMs, slotMs: postMs, result });
     return result;

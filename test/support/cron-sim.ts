@@ -94,6 +94,10 @@ export class CronSim {
     this.#replica = new Replica(this);
   }
 
+  get random(): () => number {
+    return this.#options.random;
+  }
+
   get wallMs(): number {
     return this.#wallMs;
   }
@@ -305,6 +309,7 @@ class Replica {
       events: { record: async () => {} },
       metrics: { posted: () => {}, skipped: () => {} },
       clock,
+      random: sim.random,
     });
   }
 
