@@ -38,9 +38,12 @@ export interface CronReconcilerOptions {
 
 interface Waiting {
   attempts: number;
-  notBeforeMs: number;
   slotMs: number;
   result: PostResult;
+  /** When the same slot is posted again. */
+  notBeforeMs: number;
+  /** Until then the gateway asked for no further post, of whatever slot. */
+  busyUntilMs: number;
 }
 
 const FIELD_MANAGER = "argus-controller-cron";
@@ -102,7 +105,7 @@ export class CronReconciler {
       this.#waiting.delete(key);
       return undefined;
     }
-    if (waiting?.slotMs === postMs && clock.now() < waiting.notBeforeMs) return waiting.result;
+    if (waiting && clock.now() < againMs(waiting, postMs)) return waiting.result;
     const result = await post(eventOf(cron, postMs), fence);
     metrics.posted(result, (clock.now() - postMs) / 1000);
     if (result.state !== "failed") {
@@ -110,9 +113,9 @@ export class CronReconciler {
       return result;
     }
     const attempts = waiting ? waiting.attempts + 1 : 0;
-    const pauseMs = Math.max(result.retryAfterMs ?? 0, backoffMs(attempts, RETRY, random));
-    const notBeforeMs = clock.now() + pauseMs;
-    this.#waiting.set(key, { attempts, notBeforeMs, slotMs: postMs, result });
+    const busyUntilMs = clock.now() + (result.retryAfterMs ?? 0);
+    const notBeforeMs = Math.max(busyUntilMs, clock.now() + backoffMs(attempts, RETRY, random));
+    this.#waiting.set(key, { attempts, slotMs: postMs, result, notBeforeMs, busyUntilMs });
     return result;
   }
 
@@ -165,6 +168,10 @@ export class CronReconciler {
     if (!waiting) return { done: true };
     return { requeueAfterMs: Math.max(0, waiting.notBeforeMs - clock.now()) };
   }
+}
+
+function againMs({ slotMs, notBeforeMs, busyUntilMs }: Waiting, postMs: number): number {
+  return slotMs === postMs ? notBeforeMs : busyUntilMs;
 }
 
 function eventOf({ metadata, spec }: ArgusCron, slotMs: number): SlotEvent {

@@ -106,6 +106,8 @@ function once(
   );
 }
 
+const secondOf = (time: string | undefined) => Date.parse(time ?? "") / 1000;
+
 const queued = (count: number) =>
   eventually(`${count} slots`, () => endpoint.ledger.queuedSlots().length >= count, 30_000);
 
@@ -126,9 +128,12 @@ test("slots are posted in order with their keys, and the status follows", async 
     slot,
     source: { name: "ticks", uid: made.metadata.uid },
   });
-  const slots = endpoint.ledger.queuedSlots();
-  expect(slots).toEqual(slots.map((_, index) => (slots[0] ?? 0) + index));
-  expect(cron.status?.missedSchedules).toBe(0);
+  // On a busy machine a slot may be too late for its second: then it is counted.
+  const cursor = secondOf(cron.status?.lastScheduleTime);
+  const slots = endpoint.ledger.queuedSlots().filter((each) => each <= cursor);
+  expect(slots).toEqual([...new Set(slots)].toSorted((a, b) => a - b));
+  const missed = cron.status?.missedSchedules ?? 0;
+  expect(slots.length + missed).toBe(cursor - secondOf(made.metadata.creationTimestamp));
   expect(cron.status?.conditions?.map(({ type, status }) => `${type} ${status}`)).toEqual([
     "Ready True",
     "ScheduleValid True",
@@ -168,7 +173,7 @@ test("whatever the endpoint does, each slot is queued once and none is lost sile
     return requests % 2 === 0 ? faults[(requests / 2 - 1) % faults.length] : undefined;
   };
   await controlled();
-  await apply("hard", { schedule: "*/2 * * * * *" });
+  const made = await apply("hard", { schedule: "*/2 * * * * *" });
   await eventually("each fault", () => requests > 2 * faults.length, 60_000);
   endpoint.fault = () => undefined;
   const seen = endpoint.ledger.fates.size;
@@ -176,20 +181,36 @@ test("whatever the endpoint does, each slot is queued once and none is lost sile
   const { status } = await once("hard", "the end", (cron) => {
     return cron.status?.lastScheduleTime === cron.status?.lastRun?.slot;
   });
-  const firstMs = Date.parse(endpoint.requests[0]?.event.slot ?? "");
-  const all = (Date.parse(status?.lastScheduleTime ?? "") - firstMs) / 2000 + 1;
-  const ran = endpoint.ledger
-    .queuedSlots()
-    .filter((slot) => slot * 1000 <= Date.parse(status?.lastScheduleTime ?? ""));
+  const cursor = secondOf(status?.lastScheduleTime);
+  const all = cursor / 2 - Math.floor(secondOf(made.metadata.creationTimestamp) / 2);
+  const ran = endpoint.ledger.queuedSlots().filter((slot) => slot <= cursor);
   // A slot whose answer was cut off may have been counted as missed by the time the next one was due.
   expect(ran.length + (status?.missedSchedules ?? 0) - all).toBeOneOf([0, 1]);
 }, 120_000);
+
+test("a gateway that asks for a pause gets no further slot until it is over", async () => {
+  await rig.apply("main");
+  endpoint.fault = () => ({ answer: 429, headers: { "retry-after": "4" } });
+  await controlled();
+  await apply("eager");
+  await ready("eager", "GatewayBusy");
+  endpoint.fault = () => undefined;
+  await ready("eager", "Scheduled");
+  const [first, second] = endpoint.requests.map(({ atMs }) => atMs);
+  expect((second ?? 0) - (first ?? 0)).toBeGreaterThanOrEqual(3990);
+  const { status } = await once(
+    "eager",
+    "a skip",
+    (cron) => (cron.status?.missedSchedules ?? 0) > 2,
+  );
+  expect(status?.lastSkip?.reason).toBe("MissedWhileDown");
+});
 
 test("a gateway without the endpoint is said, and the slot waits for its successor", async () => {
   await rig.apply("main");
   endpoint.fault = () => ({ answer: 404, body: { detail: "Not Found" } });
   await controlled();
-  const minute = new Date(Date.now() + 2500).toISOString();
+  const minute = new Date(Date.now() + 4000).toISOString();
   const schedule = `${Number(minute.slice(17, 19))} ${Number(minute.slice(14, 16))} * * * *`;
   await apply("early", { schedule });
   const cron = await ready("early", "GatewayTooOld");
@@ -211,7 +232,7 @@ test("a controller that dies between post and status repeats a post that changes
     return Promise.reject(new Error("dead"));
   });
   kill = () => controller.kill();
-  const minute = new Date(Date.now() + 2500).toISOString();
+  const minute = new Date(Date.now() + 4000).toISOString();
   const schedule = `${Number(minute.slice(17, 19))} ${Number(minute.slice(14, 16))} * * * *`;
   const { metadata } = await apply("dies", { schedule });
   await died.promise;
