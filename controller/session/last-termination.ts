@@ -95,7 +95,7 @@ function ended(pod: Pod): LastTermination | undefined {
     ...present({
       exitCode: end.exitCode,
       signal,
-      oomKilled: end.reason === "OOMKilled" || told?.reason === "OOMKilled" || undefined,
+      oomKilled: [end.reason, told?.reason].includes("OOMKilled") || undefined,
       pidLimitHit: told?.pidLimitHit || undefined,
       finishedAt: end.finishedAt,
       message: cut(told?.message ?? end.message),

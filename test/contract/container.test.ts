@@ -6,7 +6,7 @@ import { Container, type ContainerOptions } from "#test/support/container.ts";
 import { eventually } from "#test/support/eventually.ts";
 import { builtImages, removeImage, unpackImage, whyNoImages } from "#test/support/images.ts";
 import { proofSize } from "#test/support/proof.ts";
-import { whyNoNode } from "../cluster/binaries.ts";
+import { whyNoNode } from "../cluster/needs.ts";
 
 const OWN_UID = 1_200_007;
 const MINUTES = 600_000;
@@ -181,11 +181,9 @@ test.skipIf(!possible)(
       if (!$child) { fork; exit } waitpid $child, 0 } ' 2> ~/error; echo "$?" > ~/code; mv ~/code ~/forked`);
     let [most, samples] = [0, 0];
     const forked = box.agentWrote("forked", MINUTES);
-    let done = false;
-    void forked.finally(() => {
-      done = true;
-    });
-    while (!done) {
+    const forking = new AbortController();
+    void forked.finally(() => forking.abort());
+    while (!forking.signal.aborted) {
       most = Math.max(most, (await statesOf(OWN_UID)).filter((state) => state === "Z").length);
       samples += 1;
     }
@@ -252,7 +250,7 @@ test.skipIf(!possible).each([
     await eventually("failed", async () => (await box.bridge.status()).state === "failed");
     await box.terminate();
     const message = await readFile(`${box.folder}/termination-log`, "utf8");
-    const told = lastTermination(podWith(message) as never, undefined, undefined);
+    const told = lastTermination(podWith(message), undefined, undefined);
     expect(told?.reason).toBe(cause);
     expect(told?.message).toMatch(words);
   },

@@ -46,13 +46,13 @@ const root0 = process.platform === "linux" && process.getuid?.() === 0;
 const canUnshare = root0 && spawnSync("unshare", ["--pid", "--fork", "true"]).status === 0;
 
 test.skipIf(!canUnshare).each([
-  ["as process 1 with a user id of its own: reaper and limit", 2_000_000, "80", /limit=96$/, 2],
-  ["with a user id that others may have too: reaper alone", 1000, "80", /limit=(?!96$)/, 2],
-  ["without a limit asked for: reaper alone", 2_000_000, "", /limit=(?!96$)/, 2],
-])("the bridge %s", (_, uid, pids, line, lines) => {
+  ["as process 1 with a user id of its own: reaper and limit", 2_000_000, "80", /limit=96$/],
+  ["with a user id that others may have too: reaper alone", 1000, "80", /limit=(?!96$)/],
+  ["without a limit asked for: reaper alone", 2_000_000, "", /limit=(?!96$)/],
+])("the bridge %s", (_, uid, pids, line) => {
   chmodSync(folder, 0o755);
   const { said } = launch(["bridge"], { ARGUS_PIDS: pids }, [...FIRST, ...user(uid)]);
-  expect(said.length).toBe(lines);
+  expect(said.length).toBe(2);
   expect(said[0]).toBe("under tini");
   expect(said[1]).toMatch(line);
 });
