@@ -85,6 +85,10 @@ function killed(bridge: BridgeStatus | undefined): LastTermination | undefined {
 /** What a bridge says is not to be trusted: the last moment that a date-time can name. */
 const MAX_TIME_MS = Date.UTC(9999, 11, 31);
 
+function isOutOfMemory(end: Terminated, told: TerminationMessage | undefined): boolean {
+  return [end.reason, told?.reason].includes("OOMKilled");
+}
+
 function ended(pod: Pod): LastTermination | undefined {
   const status = agentStatus(pod);
   const end = status?.state?.terminated ?? status?.lastState?.terminated;
@@ -95,7 +99,7 @@ function ended(pod: Pod): LastTermination | undefined {
     ...present({
       exitCode: end.exitCode,
       signal,
-      oomKilled: [end.reason, told?.reason].includes("OOMKilled") || undefined,
+      oomKilled: isOutOfMemory(end, told) || undefined,
       pidLimitHit: told?.pidLimitHit || undefined,
       finishedAt: end.finishedAt,
       message: cut(told?.message ?? end.message),
