@@ -1,5 +1,6 @@
 import { randomBytes, randomInt } from "node:crypto";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Agent, request } from "undici";
@@ -184,7 +185,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
 }
 
 async function prepare(options: ControlPlaneOptions): Promise<Made> {
-  const folder = options.folder ?? (await mkdtemp(join(tmpdir(), "argus-control-plane-")));
+  const folder = options.folder ?? (await ownFolder());
   const etcdAddress = `127.79.${randomInt(1, 255)}.${randomInt(1, 255)}`;
   const address = options.address ?? etcdAddress;
   await mkdir(join(folder, "logs"), { recursive: true, mode: 0o700 });
@@ -197,6 +198,19 @@ async function prepare(options: ControlPlaneOptions): Promise<Made> {
   await writeAccess(made);
   await writeAuditPolicy(join(folder, "audit-policy.json"));
   return made;
+}
+
+const OWN_FOLDER = "argus-control-plane-";
+
+/** A new folder named after this process; those of killed ones, 130 MB each, are removed. */
+async function ownFolder(): Promise<string> {
+  for (const name of await readdir(tmpdir())) {
+    const [, pid] = new RegExp(`^${OWN_FOLDER}(\\d+)-`).exec(name) ?? [];
+    if (!pid || existsSync(`/proc/${pid}`)) continue;
+    // Another user's stays.
+    await rm(join(tmpdir(), name), { recursive: true, force: true }).catch(() => undefined);
+  }
+  return mkdtemp(join(tmpdir(), `${OWN_FOLDER}${process.pid}-`));
 }
 
 async function writeAccess({ folder, address, caPem, tokens }: Made): Promise<void> {
@@ -250,7 +264,8 @@ function apiServerArgs({ folder, address, etcdAddress, options }: Made, auditLog
     `--kubelet-client-certificate=${pki("kubelet-client.crt")}`,
     `--kubelet-client-key=${pki("kubelet-client.key")}`,
     "--kubelet-preferred-address-types=InternalIP",
-    "--endpoint-reconciler-type=lease",
+    // A loopback address is no endpoint for pods, and without a node there are none.
+    `--endpoint-reconciler-type=${options.address ? "lease" : "none"}`,
     "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement",
     "--allow-privileged",
     `--audit-policy-file=${join(folder, "audit-policy.json")}`,
