@@ -1,11 +1,23 @@
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, statfs, writeFile } from "node:fs/promises";
+import {
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  statfs,
+  writeFile,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { contentHash, ROOT, writeContext } from "./context.ts";
 import { packArchive } from "./oci-archive.ts";
 import { type Base, baseOf, IMAGES, type ImageName } from "./recipe.ts";
 import { run } from "./run.ts";
+
+const KEPT_MS = 24 * 60 * 60 * 1000;
 
 export interface BuildOptions {
   /** Kept between builds: bases and archives, each named after what it contains. */
@@ -83,15 +95,18 @@ async function buildImage({ image, version, cache, work, archive }: Step): Promi
   await buildah(work, ["push", "-D", "--format", "oci", name, `dir:${pushed}`]);
   const fresh = join(work, `${image}.tar`);
   await packArchive(pushed, name, fresh);
-  await forget(cache, image, version);
+  await forgetOld(cache);
   await rename(fresh, archive);
 }
 
-/** Archives of this version that an older tree made. */
-async function forget(cache: string, image: ImageName, version: string): Promise<void> {
-  const made = new RegExp(`^${image}-${version.replaceAll(".", "\\.")}-[0-9a-f]{16}\\.tar$`);
-  const old = (await readdir(cache)).filter((name) => made.test(name));
-  await Promise.all(old.map((name) => rm(join(cache, name), { force: true })));
+/** Archives that were made more than a day ago, of older trees: other checkouts may use the younger ones. */
+async function forgetOld(cache: string): Promise<void> {
+  for (const name of await readdir(cache)) {
+    const path = join(cache, name);
+    const made = await stat(path).catch(() => undefined);
+    const old = made && Date.now() - made.mtimeMs > KEPT_MS;
+    if (old && /^argus.*-[0-9a-f]{16}\.tar$/.test(name)) await rm(path, { force: true });
+  }
 }
 
 const OVERLAYFS = 0x794c7630;
