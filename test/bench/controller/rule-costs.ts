@@ -5,7 +5,8 @@ import type { Row } from "../relay/report.ts";
 import { figure } from "./figures.ts";
 import type { Rig } from "./rig.ts";
 
-const MOST = 1 << 14;
+/** Compiling longer rules than that takes the API server longer than a call may. */
+const MOST = 128;
 
 /**
  * K15: how often each rule could stand in its CRD before the API server refuses it for its estimated cost. Ten times = a
