@@ -47,10 +47,9 @@ const SPECIAL_V4 = [
   "224.0.0.0/4",
   "240.0.0.0/4",
 ];
-/** NAT64 and mapped addresses would lead back to the ranges above. */
+/** NAT64 would lead back to the ranges above. Mapped addresses travel as IPv4, and the API server takes no policy that names them. */
 const SPECIAL_V6 = [
   "::/127",
-  "::ffff:0:0/96",
   "64:ff9b::/96",
   "64:ff9b:1::/48",
   "100::/64",

@@ -33,6 +33,7 @@ function expectOrder(life: Life): void {
 
 test("a session's whole life takes at most 14 writes, 5 of them until it is Ready", () => {
   expectOrder(undisturbed);
+  expect(undisturbed.refused).toEqual([]);
   const counted = undisturbed.writes.filter(
     (write) => !/serviceaccounts|networkpolicies/.test(write),
   );

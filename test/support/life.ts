@@ -26,6 +26,8 @@ export interface Life {
   /** Writes that were made when the session was Ready for the first time. */
   writesToReady: number;
   crashed: boolean;
+  /** Writes that the API server found invalid or forbidden. */
+  refused: string[];
   /** Everything that exists when the session is Ready again after a suspension, without names and times. */
   alive: string;
   /** Everything that is left at the end, likewise. */
@@ -76,7 +78,11 @@ export async function live({ peer, bundle, crash, expected }: LifeOptions): Prom
     const left = await stage.settled(NOTHING);
     const { writes, crashed, podsAtOnce } = stage;
     const podsEver = [...kubelet.seen.values()].reduce((sum, uids) => sum + uids.size, 0);
-    return { writes, writesToReady, crashed, alive, left, podsEver, podsAtOnce };
+    const refused = proxy
+      .writes()
+      .filter(({ status = 0 }) => [400, 403, 422].includes(status))
+      .map(({ verb, resource, name, status }) => `${verb} ${resource} ${name}: ${status}`);
+    return { writes, writesToReady, crashed, refused, alive, left, podsEver, podsAtOnce };
   } finally {
     await stage.stop();
     await kubelet.stop();
