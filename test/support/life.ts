@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import { createKubeClient } from "#cluster/client.ts";
 import type { ConfigMap } from "#cluster/core-types.ts";
 import { childName } from "#cluster/objects.ts";
@@ -54,13 +55,17 @@ const IDENTITY = "replica";
 const SETTLED_MS = 3000;
 const WAIT_MS = 40_000;
 
+let lives = 0;
+
 /** create → Ready → suspended → Ready → deleted, with a controller that is restarted whenever it dies. */
 export async function live({ peer, bundle, crash, expected }: LifeOptions): Promise<Life> {
   const kube = await createKubeClient({ kubeconfig: peer.kubeconfig, logger: silentLogger() });
   const namespace = await freshNamespace(kube, "life");
   const stage = new Stage({ kube, namespace, crash });
   const proxy = await FaultProxy.start(peer, { decide: (request) => stage.decide(request) });
-  const kubelet = await FakeKubelet.start({ kube, namespace });
+  lives += 1;
+  const podIP = `127.66.${randomInt(1, 255)}.${(lives % 250) + 1}`;
+  const kubelet = await FakeKubelet.start({ kube, namespace, podIP });
   const start = () =>
     new ControllerProcess({ bundle, kubeconfig: proxy.kubeconfig, namespace, identity: IDENTITY });
   try {
@@ -197,6 +202,8 @@ class Stage {
       .replaceAll(uid, "<uid>")
       .replaceAll(hash, "<hash>")
       .replaceAll(namespace, "<namespace>")
+      .replace(/("argus.dev\/pod-hash": )"\w+"/g, '$1"<hash>"')
+      .replace(/\b127\.66\.\d+\.\d+\b/g, "<address>")
       .replace(/"\d{4}-\d\d-\d\dT[\d:.]+Z"/g, '"<time>"');
   }
 }
