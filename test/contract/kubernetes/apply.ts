@@ -128,6 +128,14 @@ export function applyCases(add: Case): void {
     expect((await t.get(`${path}/a`)).body.status).toBeUndefined();
   });
 
+  add("apply to status does not look at the uid", async (t) => {
+    const path = await t.widgets();
+    await t.post(path, widget("a"));
+    const { apiVersion, kind } = widget("a");
+    const object = { apiVersion, kind, metadata: { name: "a", uid: "another" }, status: {} };
+    expect((await t.apply(`${path}/a/status`, object, "owner")).status).toBe(200);
+  });
+
   add("apply to status owns the status alone", async (t) => {
     const path = await t.widgets();
     await t.apply(`${path}/a`, widget("a"), "spec");
