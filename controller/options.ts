@@ -13,6 +13,8 @@ export interface ControllerOptions {
   gatewayTokenFile?: string;
   /** Codex model name for sessions; undefined = Codex's default. */
   model?: string;
+  /** false = session pods get user namespaces of their own. */
+  hostUsers?: boolean;
   /** Of this replica, of which never two may run at once; the one that led before leads again without waiting. */
   identity: string;
   /** Health and metrics. */

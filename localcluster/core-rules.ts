@@ -72,6 +72,7 @@ function containerErrors(container: Fields, path: string, volumes: Fields[]): Fi
     errors.push(invalidValue(`${path}.name`, container.name, LABEL_HINT));
   }
   if (!container.image) errors.push(required(`${path}.image`));
+  errors.push(...resourceErrors(container, path));
   list(container.volumeMounts).forEach(({ name }, index) => {
     if (volumes.some((volume) => volume.name === name)) return;
     const field = `${path}.volumeMounts[${index}].name`;
@@ -82,6 +83,20 @@ function containerErrors(container: Fields, path: string, volumes: Fields[]): Fi
     });
   });
   return errors;
+}
+
+const STANDARD = /^(cpu|memory|ephemeral-storage|hugepages-.+|.+\/.+)$/;
+
+/** A resource without a domain must be one that every server knows. */
+function resourceErrors(container: Fields, path: string): FieldError[] {
+  return ["limits", "requests"].flatMap((kind) =>
+    Object.keys(fieldsOf(at(container, "resources", kind)))
+      .filter((name) => !STANDARD.test(name))
+      .map((name) => {
+        const why = "must be a standard resource for containers";
+        return invalidValue(`${path}.resources.${kind}[${name}]`, name, why);
+      }),
+  );
 }
 
 const POD_CHANGE =

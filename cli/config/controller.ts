@@ -45,6 +45,10 @@ export const ControllerEnvironment = z.object({
     description:
       "Name of this replica, of which never two run at once (its pod's name); random when absent",
   }),
+  ARGUS_HOST_USERS: z.enum(["true", "false"]).default("true").meta({
+    description:
+      "false gives each new session's pod a user namespace of its own, where the nodes support it",
+  }),
   ARGUS_UID_RANGE: uidRange.meta({ description: "User ids that sessions get" }),
   ARGUS_LOG_LEVEL: logLevel(),
 });
@@ -69,6 +73,7 @@ export function controllerOptions(
     ...(set.ARGUS_GATEWAY_TOKEN_FILE ? { gatewayTokenFile: set.ARGUS_GATEWAY_TOKEN_FILE } : {}),
     ...(set.ARGUS_MODEL ? { model: set.ARGUS_MODEL } : {}),
     identity: set.ARGUS_IDENTITY ?? `${hostname()}_${randomUUID()}`,
+    hostUsers: set.ARGUS_HOST_USERS === "true",
     uidRange: set.ARGUS_UID_RANGE,
     logger,
   };

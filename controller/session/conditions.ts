@@ -4,6 +4,7 @@ import type { BridgeStatus } from "#protocol/bridge.ts";
 import type { Observed } from "./observe.ts";
 import { isOurs } from "./observe.ts";
 import type { Problem } from "./plan.ts";
+import { USER_NAMESPACE_UID } from "./pod.ts";
 import { isAgentRunning, isLost, isPodReady, podCondition, startProblem } from "./pod-state.ts";
 import { type Want, wanted } from "./temperature.ts";
 
@@ -220,8 +221,11 @@ function bridgeReady(pod: Pod | undefined, bridge: BridgeStatus | undefined): Fi
   return finding("BridgeReady", false, reason, bridge?.reason ?? "");
 }
 
-function fromBridge({ session }: Observed, bridge: BridgeStatus): Finding[] {
-  const isolated = bridge.pidIsolation !== "Degraded";
+function fromBridge({ session, uid }: Observed, bridge: BridgeStatus): Finding[] {
+  const asked = uid === USER_NAMESPACE_UID;
+  const isolated = asked
+    ? bridge.pidIsolation === "UserNamespace"
+    : bridge.pidIsolation !== "Degraded";
   return [
     runtimeInstalled(session.spec.runtime.install, bridge),
     ...pressure("PidPressure", bridge.pids),
@@ -230,10 +234,16 @@ function fromBridge({ session }: Observed, bridge: BridgeStatus): Finding[] {
     finding(
       "PidIsolation",
       isolated,
-      bridge.pidIsolation,
-      isolated ? "the process limit holds" : "the session shares its user id or process namespace",
+      isolated ? bridge.pidIsolation : "Degraded",
+      isolated ? "the process limit holds" : isolationWords(asked),
     ),
   ];
+}
+
+function isolationWords(asked: boolean): string {
+  return asked
+    ? "the pod asked for a user namespace and did not get one: its node's container runtime ignores hostUsers"
+    : "the session shares its user id or process namespace";
 }
 
 function runtimeInstalled(install: string | undefined, bridge: BridgeStatus): Finding {

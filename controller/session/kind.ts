@@ -4,6 +4,7 @@ import { IndexBy } from "#cluster/index-by.ts";
 import { startInformer } from "#cluster/informer.ts";
 import { persistentVolumeClaims, pods, serviceAccounts, services } from "#cluster/resources.ts";
 import type { Informer, KubeObject } from "#cluster/types.ts";
+import { ArgusSessionSpec } from "#crds/argus-session.ts";
 import type { ArgusSession } from "#crds/kinds.ts";
 import { systemClock } from "#lib/clock.ts";
 import type { Running } from "#lib/running.ts";
@@ -18,6 +19,8 @@ import type { Reconcile } from "../reconciler.ts";
 import { Written } from "../written.ts";
 import { BridgeReader } from "./bridge-reader.ts";
 import { leanPod } from "./lean-pod.ts";
+import { takesPidLimits } from "./pid-resource.ts";
+import { buildPod } from "./pod.ts";
 import { SessionReconciler } from "./reconcile.ts";
 import { UidBook } from "./uid-book.ts";
 
@@ -76,6 +79,7 @@ async function begin(world: World, term: KindTerm, signal: AbortSignal): Promise
   const book = new UidBook({ kube, namespace, range: uidRange, recorded });
   await persist(() => book.load(), { logger, troubles }, signal);
   const account = { resource: serviceAccounts, namespace, name: POD.serviceAccount };
+  const pidLimits = await takesPidLimits(kube, { namespace, sample: samplePod(options), logger });
   const found = await persist(() => kube.get(account), { logger, troubles }, signal);
   enqueue(world, queue, signal);
   // Ids of sessions that went while no controller ran.
@@ -90,11 +94,18 @@ async function begin(world: World, term: KindTerm, signal: AbortSignal): Promise
     written: new Written(),
     troubles,
     events: new EventRecorder({ kube, component: "argus-controller", logger }),
-    settings: options,
+    settings: { ...options, pidLimits },
     serviceAccountExists: found !== undefined,
     clock: options.clock ?? systemClock,
   });
   return (key) => sessions.reconcile(key);
+}
+
+/** The pod of a session that nobody made. */
+function samplePod(options: ControllerOptions): Pod {
+  const metadata = { name: "sample", namespace: options.namespace, uid: "sample" };
+  const session = { metadata, spec: ArgusSessionSpec.parse({}) };
+  return buildPod(session as ArgusSession, options.uidRange.first, options);
 }
 
 /** What is there already waits behind what happens now. */

@@ -5,13 +5,7 @@ import type { BridgeStatus } from "#protocol/bridge.ts";
 import { LABEL } from "#protocol/pod.ts";
 import { claimName, claimTemplates } from "./claims.ts";
 import type { Extras } from "./extras.ts";
-import {
-  buildPod,
-  hasUserNamespace,
-  type PodSettings,
-  podName,
-  USER_NAMESPACE_UID,
-} from "./pod.ts";
+import { buildPod, type PodSettings, podName, uidFor } from "./pod.ts";
 import { specHash } from "./spec-hash.ts";
 
 /** Everything that a decision about one session rests on. */
@@ -19,7 +13,7 @@ export interface Observed {
   session: ArgusSession;
   /** The caches heard nothing for so long that what they show may not be so any more. */
   stale: boolean;
-  /** The session's user id; undefined = none claimed yet. */
+  /** The user id of the session's pod; undefined = none claimed yet. */
   uid: number | undefined;
   /** The pod under the session's deterministic name, whoever owns it. */
   pod: Pod | undefined;
@@ -51,7 +45,7 @@ export interface Sources {
 }
 
 export function observe(session: ArgusSession, sources: Sources, settings: PodSettings): Observed {
-  const { namespace = "", uid = "" } = session.metadata;
+  const { namespace = "", uid: sessionUid = "" } = session.metadata;
   const name = podName(session);
   const pod = sources.pod(`${namespace}/${name}`);
   const claimNames = claimTemplates(session).map(({ metadata }) =>
@@ -60,16 +54,16 @@ export function observe(session: ArgusSession, sources: Sources, settings: PodSe
   const claims = claimNames
     .map((claim) => sources.claim(`${namespace}/${claim}`))
     .filter((claim) => claim !== undefined);
-  const recorded = sources.uidOf(session);
+  const uid = uidFor(session, sources.uidOf(session), settings);
   return {
     session,
     stale: sources.isStale(),
-    uid: recorded,
+    uid,
     pod,
-    ...compared(session, pod, { recorded, settings }),
+    ...compared(session, pod, { uid, settings }),
     extraPods: sources
-      .podsOf(uid)
-      .filter((each) => each.metadata.name !== name && isControlledBy(each, uid))
+      .podsOf(sessionUid)
+      .filter((each) => each.metadata.name !== name && isControlledBy(each, sessionUid))
       .map(({ metadata }) => metadata.name)
       .sort(),
     claims: new Map(claims.map((claim) => [claim.metadata.name, claim])),
@@ -83,12 +77,11 @@ export function observe(session: ArgusSession, sources: Sources, settings: PodSe
 export function compared(
   session: ArgusSession,
   pod: Pod | undefined,
-  { recorded, settings }: { recorded: number | undefined; settings: PodSettings },
+  { uid, settings }: { uid: number | undefined; settings: PodSettings },
 ): Pick<Observed, "drifted" | "outdated"> {
   if (!pod || !isOurs(pod, session)) return { drifted: false, outdated: undefined };
   const made = pod.metadata.annotations ?? {};
   const drifted = made[LABEL.specHash] !== specHash(session, settings.gatewayUrl);
-  const uid = hasUserNamespace(session) ? USER_NAMESPACE_UID : recorded;
   if (drifted || uid === undefined) return { drifted, outdated: undefined };
   const next = buildPod(session, uid, settings);
   if (made[LABEL.podHash] === next.metadata.annotations?.[LABEL.podHash]) {

@@ -12,7 +12,7 @@ import { networkViolations } from "../network/session-policy.ts";
 import { buildClaims, diesWithSession } from "./claims.ts";
 import { extraActions, labelPatch } from "./extras.ts";
 import { isOurClaim, isOurs, type Observed } from "./observe.ts";
-import { buildPod, hasUserNamespace, type PodSettings, USER_NAMESPACE_UID } from "./pod.ts";
+import { buildPod, type PodSettings } from "./pod.ts";
 import { isLost } from "./pod-state.ts";
 import { isMarked, type Want, wanted } from "./temperature.ts";
 import { violations } from "./violations.ts";
@@ -121,8 +121,7 @@ function withPod(observed: Observed, pod: Pod, now: Date): Plan {
 }
 
 function withoutPod(observed: Observed, settings: PodSettings): Plan {
-  const { session, claims, serviceAccountExists } = observed;
-  const uid = hasUserNamespace(session) ? USER_NAMESPACE_UID : observed.uid;
+  const { session, uid, claims, serviceAccountExists } = observed;
   if (uid === undefined) return { actions: [{ do: "claimUid" }] };
   const ending = [...claims.values()].find((claim) => claim.metadata.deletionTimestamp);
   if (ending) return { actions: [], problem: claimEnding(ending) };

@@ -1,4 +1,4 @@
-import type { Container, EnvVar, Pod, PodSpec, Volume } from "#cluster/core-types.ts";
+import type { Container, EnvVar, Pod, PodSpec, Resources, Volume } from "#cluster/core-types.ts";
 import { childName, ownerReference } from "#cluster/objects.ts";
 import { argusSessions } from "#cluster/resources.ts";
 import type { ArgusSession } from "#crds/kinds.ts";
@@ -7,6 +7,7 @@ import { networkLabels } from "../network/policies.ts";
 import { claimName, claimTemplates, homeTemplate, sessionLabels } from "./claims.ts";
 import { resourcesWith } from "./container-resources.ts";
 import { mergePodSpec } from "./merge.ts";
+import { pidLimitOf } from "./pid-resource.ts";
 import { runtimeSpec } from "./runtime-spec.ts";
 import { podHash, specHash } from "./spec-hash.ts";
 
@@ -15,6 +16,10 @@ export interface PodSettings {
   defaultImage: string;
   gatewayUrl: string;
   model?: string | undefined;
+  /** false = pods get user namespaces of their own where nothing speaks against it. */
+  hostUsers?: boolean | undefined;
+  /** Whether the API server takes `pids` among a container's limits. */
+  pidLimits?: boolean | undefined;
 }
 
 /** With a user namespace of its own only ids up to 65535 exist in a pod, and nothing is shared. */
@@ -27,9 +32,20 @@ export function podName({ metadata }: ArgusSession): string {
   return childName({ name: metadata.name, uid: metadata.uid ?? "" });
 }
 
-/** Whether the pod asks for a user namespace; then it needs no uid of its own. */
-export function hasUserNamespace({ spec }: Pick<ArgusSession, "spec">): boolean {
-  return spec.podTemplate?.spec?.hostUsers === false;
+/**
+ * The user id of the session's pod; undefined = one must be claimed. Files on its volumes belong to it, so whoever has an id keeps
+ * it when the installation's wish for user namespaces changes.
+ */
+export function uidFor(
+  { spec, status }: Pick<ArgusSession, "spec" | "status">,
+  claimed: number | undefined,
+  { hostUsers }: Pick<PodSettings, "hostUsers">,
+): number | undefined {
+  const asked = spec.podTemplate?.spec?.hostUsers;
+  if (asked === false) return USER_NAMESPACE_UID;
+  if (asked === true || claimed !== undefined) return claimed;
+  const own = hostUsers === false || status?.runAsUser === USER_NAMESPACE_UID;
+  return own ? USER_NAMESPACE_UID : undefined;
 }
 
 /**
@@ -105,6 +121,7 @@ function imageOf({ spec }: ArgusSession, { defaultImage }: PodSettings): string 
 function enforce(merged: PodSpec, session: ArgusSession, uid: number): PodSpec {
   return {
     ...merged,
+    ...(uid === USER_NAMESPACE_UID ? { hostUsers: false } : {}),
     hostname: podName(session),
     serviceAccountName: POD.serviceAccount,
     automountServiceAccountToken: false,
@@ -151,6 +168,7 @@ function agentContainer(
   );
   return {
     ...restricted(merged),
+    ...(settings.pidLimits ? { resources: withPids(merged, session) } : {}),
     image,
     command: ["argus", "bridge"],
     args: [],
@@ -165,6 +183,11 @@ function agentContainer(
     terminationMessagePath: TERMINATION_LOG,
     terminationMessagePolicy: "File",
   };
+}
+
+function withPids(merged: Container, { spec }: ArgusSession): Resources {
+  const resources = resourcesWith(merged.resources);
+  return { ...resources, limits: { ...resources.limits, pids: pidLimitOf(spec.limits.pids) } };
 }
 
 function probing(path: string) {
@@ -198,6 +221,7 @@ function ownEnv(
     { name: POD_ENV.tokenFile, value: POD.tokenFile },
     { name: POD_ENV.keysFolder, value: POD.keysFolder },
     { name: POD_ENV.terminationLog, value: TERMINATION_LOG },
+    { name: POD_ENV.pids, value: String(session.spec.limits.pids) },
   ];
   return [...wanted.filter((each) => !own.some(({ name }) => name === each.name)), ...own];
 }

@@ -8,7 +8,6 @@ import { type Finding, FROM_BRIDGE, findings } from "./conditions.ts";
 import { lastTermination } from "./last-termination.ts";
 import { isOurs, type Observed } from "./observe.ts";
 import type { Problem } from "./plan.ts";
-import { hasUserNamespace, USER_NAMESPACE_UID } from "./pod.ts";
 
 /** The part of the status that the controller owns. Pure; equal observations give equal bytes. */
 export function computeStatus(
@@ -18,14 +17,13 @@ export function computeStatus(
 ): ArgusSessionStatus {
   const { session } = observed;
   const pod = observed.pod && isOurs(observed.pod, session) ? observed.pod : undefined;
-  const uid = hasUserNamespace(session) ? USER_NAMESPACE_UID : observed.uid;
   return present({
     observedGeneration: session.metadata.generation ?? 0,
     conditions: conditions(observed, findings(observed, problem, now), now),
     podName: pod?.metadata.name,
     podIPs: pod && addressesOf(pod),
     nodeName: pod?.spec.nodeName,
-    runAsUser: uid,
+    runAsUser: observed.uid,
     lastTermination: lastTermination(pod, observed.bridge, session.status?.lastTermination),
   });
 }

@@ -2,7 +2,7 @@ import type { Pod, PodStatus } from "#cluster/core-types.ts";
 import { ownerReference } from "#cluster/objects.ts";
 import { argusSessions } from "#cluster/resources.ts";
 import { compared, type Observed } from "#controller/session/observe.ts";
-import { buildPod, type PodSettings } from "#controller/session/pod.ts";
+import { buildPod, type PodSettings, uidFor } from "#controller/session/pod.ts";
 import { ArgusSessionSpec, type ArgusSessionSpecInput } from "#crds/argus-session.ts";
 import type { ArgusSession } from "#crds/kinds.ts";
 
@@ -43,18 +43,18 @@ export function observedOf(
   more: Partial<Observed> = {},
   settings: PodSettings = SETTINGS,
 ): Observed {
-  const recorded = "uid" in more ? more.uid : 200_000;
+  const uid = uidFor(session, "uid" in more ? more.uid : 200_000, settings);
   return {
     session,
     stale: false,
-    uid: recorded,
     pod: undefined,
-    ...compared(session, more.pod, { recorded, settings }),
+    ...compared(session, more.pod, { uid, settings }),
     extraPods: [],
     claims: new Map(),
     extras: { service: undefined, policy: undefined },
     serviceAccountExists: true,
     bridge: undefined,
     ...more,
+    uid,
   };
 }
