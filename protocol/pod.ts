@@ -87,6 +87,4 @@ export const POD_ENV = {
   tokenFile: "ARGUS_TOKEN_FILE",
   keysFolder: "ARGUS_KEYS_FOLDER",
   terminationLog: "ARGUS_TERMINATION_LOG",
-  /** Processes of the agent; the container's entry limits all of its own to so many and some more. */
-  pids: "ARGUS_PIDS",
 } as const;

@@ -213,7 +213,6 @@ function ownEnv(
     field(POD_ENV.podName, "metadata.name"),
     field(POD_ENV.podIp, "status.podIP"),
     { name: POD_ENV.runtime, value: runtime },
-    { name: POD_ENV.pids, value: String(session.spec.limits.pids) },
     { name: POD_ENV.gatewayUrl, value: gatewayUrl },
     { name: POD_ENV.home, value: POD.home },
     { name: POD_ENV.workspace, value: POD.workspace },

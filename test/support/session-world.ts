@@ -66,7 +66,7 @@ export class SessionWorld {
     const path = pathOf(resource, object.metadata);
     const old = this.objects.get(path);
     const { resourceVersion: _, ...metadata } = object.metadata;
-    const next = { ...object, metadata } as KubeObject;
+    const next: KubeObject = { ...object, metadata };
     if (old) {
       const { resourceVersion: __, ...before } = old.metadata;
       if (isDeepStrictEqual({ ...old, metadata: before }, next)) return old;
@@ -105,7 +105,7 @@ export class SessionWorld {
       metadata: { ...metadata, generation },
       spec: ArgusSessionSpec.parse(spec),
     };
-    this.put(argusSessions, object as KubeObject);
+    this.put(argusSessions, object);
   }
 
   /** What the gateway writes. */
