@@ -33,14 +33,16 @@ export interface ReflectorSink<T> {
   failed(why: string): void;
 }
 
-const SILENCE_LIMIT_MS = 90_000;
+/** With the time for a new connection below a minute and a half. */
+const SILENCE_LIMIT_MS = 80_000;
 /** 0.8 to 30 s, doubling, the upper half of each delay random. */
 const BACKOFF = { baseMs: 1600, maxMs: 30_000 };
 const PAGE_SIZE = 500;
-/** A watch that ended sooner than this counts as a failure, else a server that hangs up at once is hammered. */
+/**
+ * A watch that ended sooner than this counts as a failure, else a server that hangs up at once is hammered. After one that
+ * lived longer the next begins at once, whatever ended it.
+ */
 const SHORT_WATCH_MS = 1000;
-/** After a watch that lived this long the back-off begins anew. */
-const HEALTHY_WATCH_MS = 60_000;
 const INITIAL_EVENTS_END = "k8s.io/initial-events-end";
 
 /** Keeps `sink` equal to one collection until `signal` aborts. Never rejects. */
@@ -62,7 +64,10 @@ class Reflector<T extends KubeObject> {
   readonly #signal: AbortSignal;
   readonly #clock: Clock;
   #version: string | undefined;
+  /** In a row; -1 = the last watch lived. */
   #failures = 0;
+  /** When the API server accepted the watch that runs or ran last. */
+  #acceptedMs = Number.POSITIVE_INFINITY;
   /** Whether this server streams lists; false after it refused once. */
   #streamsLists = true;
 
@@ -92,7 +97,7 @@ class Reflector<T extends KubeObject> {
     try {
       await this.#watch();
     } finally {
-      if (lived() >= HEALTHY_WATCH_MS) this.#failures = 0;
+      if (this.#clock.now() - this.#acceptedMs >= SHORT_WATCH_MS) this.#failures = -1;
     }
     if (lived() < SHORT_WATCH_MS) throw new Error("the watch ended at once");
   }
@@ -120,12 +125,14 @@ class Reflector<T extends KubeObject> {
 
   /** One watch request, until the server ends it. */
   async #watch(): Promise<void> {
+    this.#acceptedMs = Number.POSITIVE_INFINITY;
     const abort = new AbortController();
     const signal = AbortSignal.any([this.#signal, abort.signal]);
     const alarm = new SilenceAlarm(this.#clock, this.#silenceLimitMs(), abort);
     try {
       const answer = await this.#request(signal);
       if (answer.status >= 300) throw await failureOf(this.#label(), answer);
+      this.#acceptedMs = this.#clock.now();
       if (this.#version !== undefined) this.#sink.alive(this.#version);
       await this.#consume(alarm.listen(answer.body));
     } catch (error) {
@@ -192,9 +199,10 @@ class Reflector<T extends KubeObject> {
     if (relist) this.#version = undefined;
     const retryAfterMs = error instanceof KubeError ? (error.retryAfterMs ?? 0) : 0;
     const { backoff = BACKOFF, random } = this.#options;
-    const own = backoffMs(this.#failures, { ...backoff, jitter: 0.5 }, random);
-    // Asked to list again after a healthy time: at once, there is nothing to wait for.
-    const delayMs = relist && this.#failures === 0 ? retryAfterMs : Math.max(own, retryAfterMs);
+    const own = backoffMs(Math.max(0, this.#failures), { ...backoff, jitter: 0.5 }, random);
+    // After a healthy time there is nothing to wait for.
+    const atOnce = this.#failures < 0 || (relist && this.#failures === 0);
+    const delayMs = atOnce ? retryAfterMs : Math.max(own, retryAfterMs);
     this.#failures += 1;
     this.#report(error, { delayMs, relist });
     await this.#clock.sleep(delayMs, this.#signal).catch(() => undefined);
