@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { nodeFlags } from "#cli/node-flags.ts";
+import { bundle } from "../../../scripts/bundle.ts";
 import { contentHash } from "../../../scripts/images/context.ts";
 import { launcherText } from "../../../scripts/images/launcher.ts";
 import { baseOf } from "../../../scripts/images/recipe.ts";
@@ -92,4 +93,13 @@ test("both images run as a user and neither holds a secret", () => {
   expect(users.filter((line) => line !== "USER 0:0").length).toBe(2);
   const ignored = readFileSync(join(root, ".dockerignore"), "utf8").split("\n");
   expect(ignored.filter((line) => line && !line.startsWith("#"))[0]).toBe("*");
+});
+
+test("the same tree packed under another version calls itself so", async () => {
+  const packed = join(folder, "packed");
+  await bundle(packed, "0.0.9");
+  const { stdout } = spawnSync(process.execPath, [join(packed, "argus.js"), "--version"], {
+    encoding: "utf8",
+  });
+  expect(stdout).toBe("0.0.9\n");
 });
