@@ -36,8 +36,8 @@ export interface OwnCluster {
 interface State {
   processes: ProcessRecord[];
   nodePid: number;
-  /** The test run that started it, and that ends it. */
-  owner?: ProcessRecord;
+  /** The test runs that use it; the last one ends it. Absent when it was started by hand. */
+  users?: ProcessRecord[];
 }
 
 const execFileAsync = promisify(execFile);
@@ -89,18 +89,18 @@ export const whyNoCluster = (): string | undefined =>
   process.env.KUBECONFIG ? undefined : whyNoNode();
 
 /** Starts the cluster, or answers the one that runs. Leftovers of a crash are removed first. */
-export async function startCluster(owner?: ProcessRecord): Promise<Cluster> {
+export async function startCluster(run?: ProcessRecord): Promise<Cluster> {
   const reason = whyNoNode();
   if (reason) throw new Error(reason);
   return withLock(LOCK, async () => {
     const running = await runningCluster();
     if (running) {
-      await inherit(owner);
+      await joinUsers(run);
       return running;
     }
     await clean();
     try {
-      return await start(owner);
+      return await start(run);
     } catch (cause) {
       const logs = lastWords(FOLDER);
       await clean();
@@ -109,26 +109,42 @@ export async function startCluster(owner?: ProcessRecord): Promise<Cluster> {
   });
 }
 
-/** A test run that was killed left its cluster running: the next one takes it over, and ends it. */
-async function inherit(owner: ProcessRecord | undefined): Promise<void> {
+/** Another test run uses a running cluster, and may be the last to do so. */
+async function joinUsers(run: ProcessRecord | undefined): Promise<void> {
   const state = await readState();
-  if (!owner || !state?.owner) return;
-  if (!(await sameProcess(state.owner.pid, state.owner.startTime)))
-    await writeState({ ...state, owner });
+  if (run && state?.users) await writeState({ ...state, users: await others(state, run, [run]) });
+}
+
+/** The users that still run, without `run`. */
+async function others(
+  { users = [] }: State,
+  run: ProcessRecord,
+  more: ProcessRecord[] = [],
+): Promise<ProcessRecord[]> {
+  const rest = users.filter(({ pid }) => pid !== run.pid);
+  const alive = await Promise.all(rest.map(({ pid, startTime }) => sameProcess(pid, startTime)));
+  return [...rest.filter((_, index) => alive[index]), ...more];
+}
+
+/** A test run ends: the last one stops the cluster. Answers whether it did. */
+export async function leaveCluster(run: ProcessRecord): Promise<boolean> {
+  if (!existsSync(STATE)) return false;
+  return withLock(LOCK, async () => {
+    const state = await readState();
+    if (!state?.users?.some(({ pid }) => pid === run.pid)) return false;
+    const users = await others(state, run);
+    if (users.length > 0) await writeState({ ...state, users });
+    else await clean();
+    return users.length === 0;
+  });
 }
 
 /** Ends the cluster and removes everything that it made. */
 export const stopCluster = (): Promise<void> => withLock(LOCK, clean);
 
-/** Whether that test run started it. */
-export async function ownedBy(run: ProcessRecord): Promise<boolean> {
-  const owner = (await readState())?.owner;
-  return owner?.pid === run.pid && owner.startTime === run.startTime;
-}
-
-async function start(owner: ProcessRecord | undefined): Promise<Cluster> {
+async function start(run: ProcessRecord | undefined): Promise<Cluster> {
   const { processes, nodePid } = await startNode(FOLDER, MARK);
-  const state: State = { processes, nodePid, ...(owner && { owner }) };
+  const state: State = { processes, nodePid, ...(run && { users: [run] }) };
   await writeState(state);
   return clusterOf(state);
 }

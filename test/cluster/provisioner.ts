@@ -2,6 +2,7 @@ import { chmod, mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { createKubeClient } from "#cluster/client.ts";
 import { startInformer } from "#cluster/informer.ts";
+import { isNotFound } from "#cluster/kube-error.ts";
 import { persistentVolumeClaims } from "#cluster/resources.ts";
 import type { KubeObject, Resource } from "#cluster/types.ts";
 import { silentLogger } from "#lib/logger.ts";
@@ -94,7 +95,12 @@ async function reclaim(volume: Volume): Promise<void> {
   if (annotations[PROVISIONED_BY] !== PROVISIONER || volume.status?.phase !== "Released") return;
   if (volume.spec?.persistentVolumeReclaimPolicy !== "Delete") return;
   await rm(join(volumes, name), { recursive: true, force: true });
-  await kube.delete({ resource: persistentVolumes, namespace: "", name });
+  try {
+    await kube.delete({ resource: persistentVolumes, namespace: "", name });
+  } catch (error) {
+    // Its end is announced once more while a finalizer holds it.
+    if (!isNotFound(error)) throw error;
+  }
   console.log(new Date().toISOString(), "removed", name);
 }
 

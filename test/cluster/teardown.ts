@@ -12,9 +12,8 @@ export default async function setup(): Promise<() => Promise<void>> {
   process.env.ARGUS_TEST_RUN = JSON.stringify(run);
   return async () => {
     // Only now: most runs have no cluster, and loading all of it takes a while.
-    const { leftovers, ownedBy, stopCluster } = await import("./cluster.ts");
-    if (!(await ownedBy(run))) return;
-    await stopCluster();
+    const { leaveCluster, leftovers } = await import("./cluster.ts");
+    if (!(await leaveCluster(run))) return;
     const left = await leftovers();
     if (left.length > 0) throw new Error(`the tests' cluster left behind:\n${left.join("\n")}`);
   };
