@@ -160,7 +160,9 @@ export async function leftovers(): Promise<string[]> {
   const links = await readFile("/proc/net/dev", "utf8");
   const rules = (await execFileAsync("iptables-save")).stdout;
   return [
-    ...processesOf(`${MARK.name}=${MARK.value}`).map(({ pid, command }) => `process ${pid} ${command}`),
+    ...processesOf(`${MARK.name}=${MARK.value}`).map(
+      ({ pid, command }) => `process ${pid} ${command}`,
+    ),
     ...mounts.split("\n").filter((line) => line.includes(FOLDER)),
     ...links.split("\n").filter((line) => /argus-host|cni-argus/.test(line)),
     ...rules.split("\n").filter((line) => /^:(KUBE|CNI)-/.test(line)),
