@@ -26,15 +26,22 @@ export class Caller {
   readonly #connection: Connection;
   readonly #logger: Logger;
   readonly #fence: Fence | undefined;
+  /** Answers so far by `METHOD code`, of all that share the connection. */
+  readonly counts: Map<string, number>;
 
-  constructor(connection: Connection, logger: Logger, fence?: Fence) {
+  constructor(
+    connection: Connection,
+    logger: Logger,
+    { fence, counts = new Map() }: { fence?: Fence; counts?: Map<string, number> } = {},
+  ) {
     this.#connection = connection;
     this.#logger = logger;
     this.#fence = fence;
+    this.counts = counts;
   }
 
   fenced(fence: Fence): Caller {
-    return new Caller(this.#connection, this.#logger, fence);
+    return new Caller(this.#connection, this.#logger, { fence, counts: this.counts });
   }
 
   /** The answer, whatever its status; the caller must read or dump the body. Throws KubeError when none came. */
@@ -43,14 +50,21 @@ export class Caller {
     const deadline = startDeadline(call);
     try {
       const answer = await this.#sendTwice(call, deadline.signal);
+      this.#count(call, String(answer.statusCode));
       this.#warn(call, answer.headers.warning);
       answer.body.once("close", deadline.clear);
       return { status: answer.statusCode, headers: answer.headers, body: answer.body };
     } catch (cause) {
       deadline.clear();
       if (call.signal?.aborted) throw call.signal.reason;
+      this.#count(call, "<error>");
       throw new KubeError({ call: call.label, status: 0, cause });
     }
+  }
+
+  #count({ method }: Call, code: string): void {
+    const key = `${method} ${code}`;
+    this.counts.set(key, (this.counts.get(key) ?? 0) + 1);
   }
 
   /** The parsed body of a successful call; throws KubeError for every other status. */

@@ -31,6 +31,7 @@ function clientOf(caller: Caller, close: () => Promise<void>): KubeClient {
     ...writes(caller),
     request: (method, path, more = {}) =>
       caller.send({ ...more, method, path, label: `${method} ${path}` }),
+    counts: () => caller.counts,
     fenced: (fence) => clientOf(caller.fenced(fence), close),
     close,
   };

@@ -62,6 +62,8 @@ export interface KubeClient {
   request(method: string, path: string, options?: RequestOptions): Promise<KubeResponse>;
   /** The same client, on the same connections, for somebody who may write only for a time. */
   fenced(fence: Fence): KubeClient;
+  /** Answers so far by `METHOD code`; the code of a call without an answer is `<error>`. */
+  counts?(): ReadonlyMap<string, number>;
   close(): Promise<void>;
 }
 

@@ -25,7 +25,11 @@ export async function startController(
 ): Promise<Listening> {
   const { kube, namespace, logger, identity } = options;
   const troubles = new Troubles(logger);
-  const metrics = new Metrics({ lease: LEASE, isLeader: () => election.isLeader() });
+  const metrics = new Metrics({
+    lease: LEASE,
+    isLeader: () => election.isLeader(),
+    requests: kube.counts?.bind(kube),
+  });
   const kinds = startKinds(options, metrics.registry, signal);
   const election = startElection(
     { kube, namespace, name: LEASE, identity, logger },

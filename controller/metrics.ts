@@ -9,6 +9,14 @@ export interface KindMetrics {
   started(): (result: ReconcileResult) => void;
 }
 
+export interface MetricsSources {
+  /** Name of the Lease. */
+  lease: string;
+  isLeader: () => boolean;
+  /** Answers of the Kubernetes API so far, by `METHOD code`. */
+  requests?: (() => ReadonlyMap<string, number>) | undefined;
+}
+
 const BUCKETS_SECONDS = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
 ];
@@ -37,8 +45,8 @@ export class Metrics {
     registers: [this.registry],
   });
 
-  /** @param isLeader whether this replica holds the Lease of that name. */
-  constructor({ lease, isLeader }: { lease: string; isLeader: () => boolean }) {
+  constructor({ lease, isLeader, requests }: MetricsSources) {
+    this.#countRequests(requests);
     const registers = [this.registry];
     const depth: Gauge<"name"> = new Gauge({
       name: "workqueue_depth",
@@ -49,12 +57,44 @@ export class Metrics {
         for (const [name, queue] of this.#queues) depth.set({ name }, queue.depth);
       },
     });
+    this.#count("workqueue_adds_total", "Keys that were added to the queue", "adds");
+    this.#count("workqueue_retries_total", "Keys that were added again after a failure", "retries");
     const leader: Gauge<"name"> = new Gauge({
       name: "leader_election_master_status",
       help: "1 while this replica leads",
       labelNames: ["name"],
       registers,
       collect: (): void => leader.set({ name: lease }, isLeader() ? 1 : 0),
+    });
+  }
+
+  #countRequests(requests: MetricsSources["requests"]): void {
+    const counter: Counter<"method" | "code"> = new Counter({
+      name: "rest_client_requests_total",
+      help: "Calls of the Kubernetes API by method and answer",
+      labelNames: ["method", "code"],
+      registers: [this.registry],
+      collect: (): void => {
+        counter.reset();
+        for (const [key, count] of requests?.() ?? []) {
+          const [method = "", code = ""] = key.split(" ");
+          counter.inc({ method, code }, count);
+        }
+      },
+    });
+  }
+
+  /** A new term as the leader begins with a new queue, and its counts at zero. */
+  #count(name: string, help: string, what: "adds" | "retries"): void {
+    const counter: Counter<"name"> = new Counter({
+      name,
+      help,
+      labelNames: ["name"],
+      registers: [this.registry],
+      collect: (): void => {
+        counter.reset();
+        for (const [queue, { counts }] of this.#queues) counter.inc({ name: queue }, counts[what]);
+      },
     });
   }
 

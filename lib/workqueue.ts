@@ -38,6 +38,8 @@ export class WorkQueue {
   readonly #failures = new Map<string, number>();
   readonly #waiting = new Set<(key: string) => void>();
   #taken = 0;
+  /** Since the start: keys that were added, and those of them that were added by `retry`. */
+  readonly counts = { adds: 0, retries: 0 };
 
   constructor(options: WorkQueueOptions = {}) {
     this.#clock = options.clock ?? systemClock;
@@ -55,6 +57,7 @@ export class WorkQueue {
     const known =
       this.#processing.has(key) || this.#ready.high.has(key) || this.#ready.low.has(key);
     if (!known) this.#admit(this.depth);
+    this.counts.adds += 1;
     this.#put(key, priority);
   }
 
@@ -101,6 +104,7 @@ export class WorkQueue {
   retry(key: string, limits: { atLeastMs?: number; atMostMs?: number } = {}): number {
     const failures = this.#failures.get(key) ?? 0;
     this.#failures.set(key, failures + 1);
+    this.counts.retries += 1;
     const own = backoffMs(failures, { ...this.#backoff, jitter: 0 });
     const { atLeastMs = 0, atMostMs = Number.POSITIVE_INFINITY } = limits;
     const pacedMs = Math.max(Math.min(own, atMostMs), atLeastMs);
