@@ -161,8 +161,9 @@ export class SessionReconciler {
     const waitMs = guard || isUrgent(session, status) ? 0 : this.#settling(key);
     if (waitMs > 0) return waitMs;
     const { name, namespace, uid, resourceVersion } = session.metadata;
-    // With the UID a successor of the same name is never given this status.
-    const metadata = present({ namespace, uid, ...(guard ? { resourceVersion } : {}) });
+    // The version that it was decided on: a successor of the same name is never given this status. (A real API server does
+    // not look at the UID here.)
+    const metadata = present({ namespace, uid, resourceVersion });
     const object = {
       apiVersion: API_VERSION,
       kind: "ArgusSession",
