@@ -102,6 +102,11 @@ const UNSEEN: { reason: string; covers: (right: Right, granted: Right[]) => bool
     covers: ({ verb, resource }) => verb === "update" && resource === "argussessions/finalizers",
   },
   {
+    reason:
+      "the chart makes the account of session pods; the controller does when somebody deleted it",
+    covers: ({ verb, resource }) => verb === "create" && resource === "serviceaccounts",
+  },
+  {
     reason: "a server that cannot stream its lists (before 1.32, or told so) is asked for them",
     covers: (right, granted) =>
       right.verb === "list" &&
