@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { Pod } from "#cluster/core-types.ts";
@@ -134,7 +134,8 @@ async function portForward(
   { namespace }: Release,
 ): Promise<{ child: ChildProcess; port: string }> {
   const args = ["-n", namespace, "port-forward", "service/argus-gateway", ":8080"];
-  const env = { PATH: process.env.PATH, KUBECONFIG: kubeconfig };
+  // Without a HOME kubectl keeps its cache in the working directory.
+  const env = { PATH: process.env.PATH, HOME: dirname(kubeconfig), KUBECONFIG: kubeconfig };
   const child = spawn(await kubectlPath(), args, { env, stdio: ["ignore", "pipe", "inherit"] });
   const lines = createInterface({ input: child.stdout });
   const [line] = (await Promise.race([once(lines, "line"), once(child, "exit")])) as [unknown];

@@ -2,16 +2,23 @@ import { randomInt } from "node:crypto";
 import { createKubeClient } from "#cluster/client.ts";
 import type { ConfigMap } from "#cluster/core-types.ts";
 import { childName } from "#cluster/objects.ts";
-import { argusSessions, configMaps, persistentVolumeClaims, pods } from "#cluster/resources.ts";
+import {
+  argusSessions,
+  configMaps,
+  persistentVolumeClaims,
+  pods,
+  serviceAccounts,
+} from "#cluster/resources.ts";
 import type { KubeClient, KubeObject } from "#cluster/types.ts";
 import type { ArgusSession } from "#crds/kinds.ts";
 import { silentLogger } from "#lib/logger.ts";
+import { POD } from "#protocol/pod.ts";
 import { FakeKubelet } from "../fakes/kubelet.ts";
 import type { ApiPeer } from "./api-peer.ts";
 import { ControllerProcess } from "./controller-process.ts";
 import { eventually } from "./eventually.ts";
 import type { Fault } from "./fault-proxy/faults.ts";
-import type { ProxiedRequest } from "./fault-proxy/request.ts";
+import { isWrite, type ProxiedRequest } from "./fault-proxy/request.ts";
 import { FaultProxy } from "./fault-proxy.ts";
 import { freshNamespace } from "./namespaces.ts";
 
@@ -61,6 +68,7 @@ let lives = 0;
 export async function live({ peer, bundle, crash, expected }: LifeOptions): Promise<Life> {
   const kube = await createKubeClient({ kubeconfig: peer.kubeconfig, logger: silentLogger() });
   const namespace = await freshNamespace(kube, "life");
+  await makeAccount(kube, namespace);
   const stage = new Stage({ kube, namespace, crash });
   const proxy = await FaultProxy.start(peer, { decide: (request) => stage.decide(request) });
   lives += 1;
@@ -94,6 +102,30 @@ export async function live({ peer, bundle, crash, expected }: LifeOptions): Prom
     await proxy.close();
     await kube.close();
   }
+}
+
+/** The pods' account, as a release makes it; until admission knows it, a real API server refuses pods that name it. */
+async function makeAccount(kube: KubeClient, namespace: string): Promise<void> {
+  const metadata = { name: POD.serviceAccount, namespace };
+  await kube.create<KubeObject>(serviceAccounts, {
+    apiVersion: "v1",
+    kind: "ServiceAccount",
+    metadata,
+  });
+  const spec = {
+    serviceAccountName: POD.serviceAccount,
+    containers: [{ name: "a", image: "none" }],
+  };
+  const pod = { apiVersion: "v1", kind: "Pod", metadata: { name: "probe", namespace }, spec };
+  await eventually("admission knows the account", async () => {
+    const path = `/api/v1/namespaces/${namespace}/pods`;
+    const { status, body } = await kube.request("POST", path, {
+      query: { dryRun: "All" },
+      body: pod,
+    });
+    await body.dump();
+    return status < 300;
+  });
 }
 
 class Stage {
@@ -130,8 +162,9 @@ class Stage {
   }
 
   /** Counts writes and kills the controller at the chosen one. */
-  async decide({ verb, resource, method }: ProxiedRequest): Promise<Fault | undefined> {
-    if (method === "GET" || resource === "leases" || resource === "events") return undefined;
+  async decide(request: ProxiedRequest): Promise<Fault | undefined> {
+    const { verb, resource } = request;
+    if (!isWrite(request) || resource === "leases" || resource === "events") return undefined;
     this.#lastWriteMs = Date.now();
     this.writes.push(`${verb} ${resource}`);
     if (this.crashed || this.writes.length !== this.#crash?.write) return undefined;

@@ -1,4 +1,5 @@
 import { expect } from "vitest";
+import { eventually } from "#test/support/eventually.ts";
 import type { Case } from "../kubernetes.ts";
 import { configMap, SESSIONS, textOf } from "./tools.ts";
 
@@ -57,16 +58,20 @@ export function edgeCases(add: Case): void {
   });
 
   add("OpenAPI v3 has a document for each group and version", async (t) => {
-    const { paths } = (await t.get("/openapi/v3")).body as unknown as {
-      paths: Record<string, { serverRelativeURL: string }>;
+    const widget = async () => {
+      const { paths } = (await t.get("/openapi/v3")).body as unknown as {
+        paths: Record<string, { serverRelativeURL: string }>;
+      };
+      const url = paths["apis/contract.argus.dev/v1"]?.serverRelativeURL ?? "";
+      const { body } = await t.get(url);
+      const schemas = Object.values(body.components?.schemas ?? {});
+      return schemas.find(
+        (each) => textOf(each["x-kubernetes-group-version-kind"]?.[0]?.kind) === "Widget",
+      );
     };
-    const url = paths["apis/contract.argus.dev/v1"]?.serverRelativeURL ?? "";
-    const { body } = await t.get(url);
-    const schemas = Object.values(body.components?.schemas ?? {});
-    const found = schemas.find(
-      (each) => textOf(each["x-kubernetes-group-version-kind"]?.[0]?.kind) === "Widget",
-    );
-    expect(found?.properties?.spec?.properties?.color?.enum).toEqual(["red", "blue"]);
+    // A real server publishes a definition's schema a moment after it serves the kind.
+    const found = await eventually("the kind is described", widget);
+    expect(found.properties?.spec?.properties?.color?.enum).toEqual(["red", "blue"]);
   });
 
   add("an unknown path and an unknown resource are 404", async (t) => {

@@ -42,4 +42,6 @@ function verbOf(method: string, name: string, query: URLSearchParams): string {
   return WRITES[method] ?? method.toLowerCase();
 }
 
-export const isWrite = ({ method }: { method: string }): boolean => method !== "GET";
+/** A dry run changes nothing. */
+export const isWrite = ({ method, query }: Pick<ProxiedRequest, "method" | "query">): boolean =>
+  method !== "GET" && !query.has("dryRun");
