@@ -320,7 +320,7 @@ function certificate() {
 }
 
 function socketOf(request: Request): Socket | undefined {
-  return "stream" in request ? (request.stream.session?.socket as Socket) : request.socket;
+  return "stream" in request ? request.stream.session?.socket : request.socket;
 }
 
 async function read(request: Request): Promise<Buffer> {
