@@ -1,12 +1,16 @@
 import type { z } from "zod";
 import { ArgusError } from "#lib/errors.ts";
 import type { Store } from "../store/store.ts";
+import { UnreadableDocument } from "../store/unreadable.ts";
+import { migrated, type SchemaHistory } from "./migrate.ts";
 
 export interface DocumentKind<T> {
   /** In error messages: `The gateway document`. */
   what: string;
   schema: z.ZodType<T>;
   empty: T;
+  /** Older versions that are understood; without it only the schema decides. */
+  history?: SchemaHistory;
 }
 
 /** What a command makes of a document, and what its sender is told once that is durable. */
@@ -41,15 +45,17 @@ export class StoredState<T> {
     this.#newest = read.current;
   }
 
-  /** Reads the document. One that this version does not understand is refused, never replaced. */
+  /** Reads the document, brought to this version's schema. Throws {@link UnreadableDocument}: it is refused, never replaced. */
   static async open<T>(store: Store, uid: string, kind: DocumentKind<T>): Promise<StoredState<T>> {
     const stored = await store.read(uid);
     if (!stored) return new StoredState(store, uid, { version: 0, current: kind.empty });
-    const checked = kind.schema.safeParse(stored.body);
+    const { what, schema, history } = kind;
+    const body = history ? migrated(stored.body, history, { what, uid }) : stored.body;
+    const checked = schema.safeParse(body);
     if (!checked.success) {
-      throw new ArgusError(
-        "Internal",
-        `${kind.what} has a shape that this version does not know: start the Argus version that wrote it.`,
+      throw new UnreadableDocument(
+        "UnknownShape",
+        `${what} has a shape that this version does not know: start the Argus version that wrote it.`,
         { uid, version: stored.version, problem: checked.error.issues[0]?.message },
       );
     }

@@ -13,5 +13,6 @@ export function openGatewayState(store: Store): Promise<GatewayState> {
     what: "The gateway document",
     schema: GatewayDocument,
     empty: { schemaVersion: 1, epoch: 0, keys: [] },
+    history: { current: 1, migrations: [] },
   });
 }

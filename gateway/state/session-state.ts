@@ -10,5 +10,6 @@ export function openSessionState(store: Store, uid: string, name: string): Promi
     what: `The document of session ${name}`,
     schema: SessionDocument,
     empty: { schemaVersion: 1, name, mainThread: null, inputs: [], ended: [] },
+    history: { current: 1, migrations: [] },
   });
 }

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { ArgusError } from "#lib/errors.ts";
+import { UnreadableDocument } from "./unreadable.ts";
 
 const SCHEMA_VERSION = 1;
 
@@ -128,9 +129,9 @@ function checksum(uid: string, { version, body }: { version: number; body: strin
   return createHash("sha256").update(`${uid}\n${version}\n`).update(body).digest("base64");
 }
 
-function unreadable(uid: string): ArgusError {
-  return new ArgusError(
-    "Internal",
+function unreadable(uid: string): UnreadableDocument {
+  return new UnreadableDocument(
+    "ChecksumMismatch",
     "The document fails its checksum and is left as it is: restore the state folder from a backup.",
     { uid },
   );

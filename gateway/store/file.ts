@@ -4,6 +4,7 @@ import { Worker } from "node:worker_threads";
 import { ArgusError } from "#lib/errors.ts";
 import type { StoreReply, StoreRequest } from "./protocol.ts";
 import { MAX_DOCUMENT_BYTES, type Store, type StoredDocument } from "./store.ts";
+import { UnreadableDocument } from "./unreadable.ts";
 
 /** f_type of file systems on which POSIX locks or syncs cannot be trusted. */
 const NETWORK_FILE_SYSTEMS = new Map([
@@ -168,8 +169,10 @@ class FileStore implements Store {
     const waiter = this.#waiters.get(message.id);
     this.#waiters.delete(message.id);
     if ("error" in message) {
-      const { code, message: text, facts } = message.error;
-      waiter?.reject(new ArgusError(code, text, facts));
+      const { code, message: text, facts, reason } = message.error;
+      waiter?.reject(
+        reason ? new UnreadableDocument(reason, text, facts) : new ArgusError(code, text, facts),
+      );
     } else waiter?.resolve(message.value);
   }
 

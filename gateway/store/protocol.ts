@@ -1,4 +1,5 @@
 import type { ErrorCode } from "#lib/errors.ts";
+import type { UnreadableReason } from "./unreadable.ts";
 
 /** Between the store and its worker thread. */
 export type StoreRequest =
@@ -10,10 +11,18 @@ export type StoreRequest =
 
 export type StoreReply =
   | { id: number; value: unknown }
-  | { id: number; error: { code: ErrorCode; message: string; facts: Record<string, unknown> } }
+  | { id: number; error: PlainError }
   /** The database is open and locked by us. */
   | { event: "open" }
   /** Somebody else has it; sent once per holder. */
   | { event: "held"; holder: string }
   /** No promise can be kept any more. */
   | { event: "fatal"; message: string };
+
+/** An ArgusError between threads; with a `reason` it was an UnreadableDocument. */
+export interface PlainError {
+  code: ErrorCode;
+  message: string;
+  facts: Record<string, unknown>;
+  reason?: UnreadableReason;
+}

@@ -10,7 +10,7 @@ export interface StoredDocument {
  * crash of process and machine.
  */
 export interface Store {
-  /** Undefined = never written. Throws `Internal` for a document that cannot be read; it is never taken for an empty one. */
+  /** Undefined = never written. Throws `UnreadableDocument` for one that cannot be read; it is never taken for an empty one. */
   read(uid: string): Promise<StoredDocument | undefined>;
   /**
    * Replaces version `expected` (0 = there is none) and resolves to the new version. Throws `Conflict` when somebody

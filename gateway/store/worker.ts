@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { parentPort, threadId, workerData } from "node:worker_threads";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
 import { DocumentTable } from "./database.ts";
-import type { StoreReply, StoreRequest } from "./protocol.ts";
+import type { PlainError, StoreReply, StoreRequest } from "./protocol.ts";
+import { UnreadableDocument } from "./unreadable.ts";
 
 /** The store's thread: a sync blocks here and nowhere else. Commits that arrive during one share the next. */
 const BUSY = 5;
@@ -117,8 +118,10 @@ function run(open: DocumentTable, request: StoreRequest): unknown {
   }
 }
 
-function plain({ code, message, facts }: ArgusError) {
-  return { code, message, facts: { ...facts } };
+function plain(error: ArgusError): PlainError {
+  const { code, message, facts } = error;
+  const reason = error instanceof UnreadableDocument ? { reason: error.reason } : {};
+  return { code, message, facts: { ...facts }, ...reason };
 }
 
 function close(): void {
