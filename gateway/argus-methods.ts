@@ -6,7 +6,7 @@ import { RPC_ERROR } from "#protocol/envelope.ts";
 import { EnqueueParams, type EnqueueResult, InputParams } from "#protocol/lane-methods.ts";
 import type { Lane } from "./lanes/lane.ts";
 import type { Lanes } from "./lanes/lanes.ts";
-import { cancel, enqueue } from "./state/reduce.ts";
+import { cancel, enqueue } from "./state/inputs.ts";
 
 /** A frame that the gateway answers itself. */
 export interface OwnRequest {
@@ -54,6 +54,7 @@ async function enqueueInput(lane: Lane, params: unknown): Promise<EnqueueResult>
       threadId: target === "main" ? null : (threadId ?? null),
       source: source ?? null,
       now: Date.now(),
+      limit: lane.limit,
     }),
   );
   lane.wake();
@@ -87,7 +88,11 @@ function endedResult(ended: NonNullable<EnqueueResult["ended"]>): EnqueueResult 
 }
 
 async function listInputs(lane: Lane) {
-  const { inputs, ended, mainThread } = lane.state.current;
+  const { turn, ended, mainThread } = lane.state.current;
+  const inputs = lane.state.current.inputs.map((input) => ({
+    ...input,
+    state: turn?.inputId === input.id ? "started" : "waiting",
+  }));
   return {
     ok: true,
     threadId: mainThread,
@@ -99,8 +104,8 @@ async function listInputs(lane: Lane) {
 
 async function cancelInput(lane: Lane, params: unknown) {
   const { inputId } = InputParams.parse(params);
-  const now = Date.now();
-  const outcome = await lane.state.reduce((document) => cancel(document, { id: inputId, now }));
+  const facts = { id: inputId, now: Date.now(), limit: lane.limit };
+  const outcome = await lane.state.reduce((document) => cancel(document, facts));
   if (outcome === "cancelled" || outcome === "ended") return { ok: true, outcome };
   const message =
     outcome === "running"

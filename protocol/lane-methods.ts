@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { EndedInput, Source } from "./session-document.ts";
+import { type EndedInput, Source } from "./lane-entry.ts";
 
 /** `argus/input/enqueue`. `key` makes a repeat the same message; without one each call is a message of its own. */
 export const EnqueueParams = z.object({

@@ -1,13 +1,16 @@
+import { randomUUID } from "node:crypto";
 import { backoffMs } from "#lib/clock.ts";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
-import type { EndedInput, LaneInput } from "#protocol/session-document.ts";
+import type { EndedInput, OpenTurn } from "#protocol/lane-entry.ts";
 import type { LaneContext } from "../context.ts";
 import { dialBridge } from "../dial.ts";
 import { bridgeAddress, isReady } from "../pod.ts";
 import { statusWords } from "../session-status.ts";
-import { begin, chooseThread, end } from "../state/reduce.ts";
+import { nextWork, type Work } from "../state/next.ts";
 import type { SessionState } from "../state/session-state.ts";
+import { begin, chooseThread, endTurn, type TurnPlan } from "../state/turns.ts";
 import { LanePeer } from "./lane-peer.ts";
+import { turnText } from "./prompt.ts";
 import { runTurn, startThread } from "./turn.ts";
 
 const RETRY = { baseMs: 250, maxMs: 5000 };
@@ -21,6 +24,8 @@ export interface LaneOptions {
   name: string;
   uid: string;
   state: SessionState;
+  /** Bytes that the store takes of one document. */
+  limit: number;
   /** A message ended; its senders are told. */
   onEnded: (ended: EndedInput) => void;
 }
@@ -53,55 +58,69 @@ export class Lane {
     this.#wake.resolve();
   }
 
+  /** Bytes that the store takes of the session's document. */
+  get limit(): number {
+    return this.#options.limit;
+  }
+
   /** Runs until the signal aborts; never throws. */
   async run(signal: AbortSignal): Promise<void> {
     let failures = 0;
     // Also in the middle of a turn: whoever comes next asks the bridge about it.
     signal.addEventListener("abort", () => this.#peer?.close(), { once: true });
     while (!signal.aborted) {
-      const head = this.state.current.inputs[0];
-      if (!head) await this.#rest(signal);
-      else if (await this.#tried(head, signal)) failures = 0;
+      const work = nextWork(this.state.current, Date.now(), null);
+      if (work.do === "rest") await this.#rest(work.until, signal);
+      else if (await this.#tried(work, signal)) failures = 0;
       else await this.#pause(backoffMs(failures++, RETRY), signal);
     }
   }
 
-  async #rest(signal: AbortSignal): Promise<void> {
-    if (this.#peer && (await this.#pause(IDLE_MS, signal)) === "late") {
+  async #rest(until: number | null, signal: AbortSignal): Promise<void> {
+    const ms = until === null ? LOOK_AGAIN_MS : Math.min(LOOK_AGAIN_MS, until - Date.now());
+    if (!this.#peer) await this.#pause(ms, signal);
+    else if ((await this.#pause(Math.min(IDLE_MS, ms), signal)) === "late") {
       this.#peer.close();
       this.#peer = undefined;
-    } else if (!this.#peer) await this.#pause(LOOK_AGAIN_MS, signal);
+    }
   }
 
-  async #tried(head: LaneInput, signal: AbortSignal): Promise<boolean> {
+  async #tried(work: Exclude<Work, { do: "rest" }>, signal: AbortSignal): Promise<boolean> {
     const { context, name } = this.#options;
     try {
-      return await this.#settle(head, signal);
+      const peer = await this.#reach(signal);
+      if (!peer) return false;
+      if (work.do === "settle") await this.#settle(work.turn, peer);
+      else await this.#start(work.plan, peer);
+      return true;
     } catch (error) {
       this.#waitsFor = `${errorMessage(error)} Trying again.`;
-      const facts = { session: name, input: head.id, error: errorMessage(error) };
+      const facts = { session: name, error: errorMessage(error) };
       if (!signal.aborted)
-        context.logger.warn(facts, "a message's turn did not start or end; trying again");
+        context.logger.warn(facts, "a session's turn did not start or end; trying again");
       return false;
     }
   }
 
-  /** Brings the message at the head to its end. False: the session cannot be reached yet. */
-  async #settle(head: LaneInput, signal: AbortSignal): Promise<boolean> {
-    const peer = await this.#reach(signal);
-    if (!peer) return false;
-    const threadId = head.threadId ?? (await this.#mainThread(peer));
-    // Committed before it leaves: from here on the bridge is asked, never guessed.
-    if (!(await this.state.reduce((document) => begin(document, head.id)))) return true;
+  /** Commits the turn before anything of it leaves: from here on the bridge is asked, never guessed. */
+  async #start(plan: Omit<TurnPlan, "id">, peer: LanePeer): Promise<void> {
+    const threadId = plan.threadId ?? (await this.#mainThread(peer));
+    const id = plan.inputId ?? `ev-${randomUUID()}`;
+    await this.state.reduce((document) => begin(document, { ...plan, threadId, id }, Date.now()));
+  }
+
+  /** Brings the open turn to its end. */
+  async #settle(turn: OpenTurn, peer: LanePeer): Promise<void> {
+    const threadId = turn.threadId ?? (await this.#mainThread(peer));
     this.#waitsFor = "";
     const { logger } = this.#options.context;
-    logger.info({ session: this.#options.name, input: head.id, threadId }, "turn is being started");
-    const turn = await runTurn(peer, head, threadId);
-    const ended = await this.state.reduce((document) =>
-      end(document, { id: head.id, threadId, now: Date.now(), ...turn }),
-    );
-    if (ended) this.#options.onEnded(ended);
-    return true;
+    logger.info({ session: this.#options.name, turn: turn.id, threadId }, "turn is being started");
+    const text = turnText(this.state.current, turn);
+    const end = await runTurn(peer, { id: turn.id, text, threadId });
+    const { id } = turn;
+    const facts = { id, threadId, now: Date.now(), limit: this.limit };
+    const ended = await this.state.reduce((document) => endTurn(document, { ...end, ...facts }));
+    if (ended?.input) this.#options.onEnded(ended.input);
   }
 
   async #mainThread(peer: LanePeer): Promise<string> {

@@ -1,11 +1,11 @@
 import type { ArgusSession } from "#crds/kinds.ts";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
 import type { Running } from "#lib/running.ts";
-import type { EndedInput } from "#protocol/session-document.ts";
+import type { EndedInput } from "#protocol/lane-entry.ts";
 import type { LaneContext } from "../context.ts";
 import { GATEWAY_UID } from "../state/gateway-state.ts";
 import { openSessionState } from "../state/session-state.ts";
-import type { Store } from "../store/store.ts";
+import { MAX_DOCUMENT_BYTES, type Store } from "../store/store.ts";
 import { Lane } from "./lane.ts";
 
 /** Told about each end of a message of one session. */
@@ -79,7 +79,7 @@ export class Lanes implements Running {
     const onEnded = (ended: EndedInput) => {
       for (const listener of this.#listeners.get(uid) ?? []) listener(ended);
     };
-    const lane = new Lane({ context, name, uid, state, onEnded });
+    const lane = new Lane({ context, name, uid, state, limit: MAX_DOCUMENT_BYTES, onEnded });
     const stop = new AbortController();
     const signal = AbortSignal.any([context.signal, stop.signal]);
     const unwatch = context.directory.watch(name, () => {
