@@ -1,0 +1,83 @@
+import { randomUUID } from "node:crypto";
+import { ArgusError } from "#lib/errors.ts";
+import { EnqueueParams, type EnqueueResult, InputParams } from "#protocol/lane-methods.ts";
+import type { Lane } from "../lanes/lane.ts";
+import { cancel, enqueue } from "../state/inputs.ts";
+import type { Method } from "./method.ts";
+
+export const inputMethods: Record<string, Method> = {
+  "argus/input/enqueue": enqueueInput,
+  "argus/input/list": listInputs,
+  "argus/input/cancel": cancelInput,
+};
+
+async function enqueueInput(lane: Lane, params: unknown): Promise<EnqueueResult> {
+  const { text, key, threadId, target, source } = EnqueueParams.parse(params);
+  const id = `in-${randomUUID()}`;
+  const accepted = await lane.state.reduce((document) =>
+    enqueue(document, {
+      id,
+      key: key ?? id,
+      text,
+      threadId: target === "main" ? null : (threadId ?? null),
+      source: source ?? null,
+      now: Date.now(),
+      limit: lane.limit,
+    }),
+  );
+  lane.wake();
+  const { mainThread } = lane.state.current;
+  if (accepted.state === "ended") return endedResult(accepted.ended);
+  const { input, ahead, repeated } = accepted;
+  return {
+    ok: true,
+    inputId: input.id,
+    threadId: input.threadId ?? mainThread,
+    started: ahead === 0,
+    queued: ahead > 0,
+    followupDepth: ahead,
+    turnId: null,
+    waitsFor: ahead > 0 ? `${ahead} earlier messages` : lane.waitsFor,
+    repeated,
+  };
+}
+
+function endedResult(ended: NonNullable<EnqueueResult["ended"]>): EnqueueResult {
+  const { id: inputId, threadId, turnId } = ended;
+  const known = { ok: true, inputId, threadId, turnId, ended } as const;
+  return {
+    ...known,
+    started: false,
+    queued: false,
+    followupDepth: 0,
+    waitsFor: "",
+    repeated: true,
+  };
+}
+
+async function listInputs(lane: Lane) {
+  const { turn, ended, mainThread } = lane.state.current;
+  const inputs = lane.state.current.inputs.map((input) => ({
+    ...input,
+    state: turn?.inputId === input.id ? "started" : "waiting",
+  }));
+  return {
+    ok: true,
+    threadId: mainThread,
+    waitsFor: inputs.length > 0 ? lane.waitsFor : "",
+    inputs,
+    ended,
+  };
+}
+
+async function cancelInput(lane: Lane, params: unknown) {
+  const { inputId } = InputParams.parse(params);
+  const facts = { id: inputId, now: Date.now(), limit: lane.limit };
+  const outcome = await lane.state.reduce((document) => cancel(document, facts));
+  if (outcome === "cancelled" || outcome === "ended") return { ok: true, outcome };
+  const message =
+    outcome === "running"
+      ? `Input ${inputId} has started: interrupt its turn instead`
+      : `There is no input ${inputId} in this session`;
+  throw new ArgusError("InvalidInput", message, { inputId });
+}
