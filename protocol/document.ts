@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { Access, NO_ACCESS } from "./access.ts";
 
 /** An Ed25519 key pair of the gateway. Times are milliseconds since the epoch. */
 export const GatewayKey = z.object({
@@ -24,5 +25,7 @@ export const GatewayDocument = z.object({
   /** Counts the gateway's starts; bridges serve only the highest they have seen. */
   epoch: z.int().min(0),
   keys: z.array(GatewayKey).max(16),
+  /** Who may write through channels, and which chat talks to which session. */
+  access: Access.default(NO_ACCESS),
 });
 export type GatewayDocument = z.infer<typeof GatewayDocument>;
