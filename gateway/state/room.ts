@@ -38,6 +38,11 @@ export function roomForAnswer(document: SessionDocument, limit: number): number 
   return limit - documentBytes(document) - open * RESERVED_BYTES;
 }
 
+/** Whether the delivery is open or known to have ended. */
+export function hasDelivery({ deliveries, endedDeliveries }: SessionDocument, id: string): boolean {
+  return [...deliveries, ...endedDeliveries].some((each) => each.id === id);
+}
+
 /** Throws `Busy` when an entry of `bytes` and all that open entries may still become do not fit. */
 export function demandRoom(document: SessionDocument, bytes: number, limit: number): void {
   if (bytes + RESERVED_BYTES <= roomForAnswer(document, limit)) return;
