@@ -11,6 +11,14 @@ import { Lane } from "./lane.ts";
 /** Told about each end of a message of one session. */
 export type EndListener = (ended: EndedInput) => void;
 
+/** Told about every document of a session that this process holds. Neither may throw. */
+export interface DocumentWatcher {
+  /** It was opened, or another version of it is on the disk. */
+  changed(uid: string, lane: Lane, name: string): void;
+  /** The session object is gone. */
+  gone(uid: string): void;
+}
+
 interface Entry {
   lane: Lane;
   stop: AbortController;
@@ -23,6 +31,7 @@ export class Lanes implements Running {
   readonly #context: LaneContext;
   readonly #entries = new Map<string, Promise<Entry>>();
   readonly #listeners = new Map<string, Set<EndListener>>();
+  readonly #documents = new Set<DocumentWatcher>();
   readonly closed: Promise<void>;
 
   constructor(store: Store, context: LaneContext) {
@@ -73,6 +82,11 @@ export class Lanes implements Running {
     };
   }
 
+  /** Before {@link resume}: tells `watcher` of all documents from now on. */
+  watchDocuments(watcher: DocumentWatcher): void {
+    this.#documents.add(watcher);
+  }
+
   async #open(name: string, uid: string): Promise<Entry> {
     const context = this.#context;
     const state = await openSessionState(this.#store, uid, name);
@@ -80,6 +94,11 @@ export class Lanes implements Running {
       for (const listener of this.#listeners.get(uid) ?? []) listener(ended);
     };
     const lane = new Lane({ context, name, uid, state, limit: MAX_DOCUMENT_BYTES, onEnded });
+    const changed = () => {
+      for (const watcher of this.#documents) watcher.changed(uid, lane, name);
+    };
+    state.watch(changed);
+    changed();
     const stop = new AbortController();
     const signal = AbortSignal.any([context.signal, stop.signal]);
     const unwatch = context.directory.watch(name, () => {
@@ -96,6 +115,7 @@ export class Lanes implements Running {
     entry.stop.abort();
     await entry.done;
     this.#entries.delete(uid);
+    for (const watcher of this.#documents) watcher.gone(uid);
     await entry.lane.state.remove().catch((error: unknown) => {
       this.#context.logger.warn(
         { uid, error: errorMessage(error) },

@@ -36,6 +36,7 @@ export class StoredState<T> {
   #running: Promise<void> = Promise.resolve();
   #tail: Promise<void> = Promise.resolve();
   #generation = 0;
+  readonly #watchers = new Set<(document: T) => void>();
 
   private constructor(store: Store, uid: string, read: { version: number; current: T }) {
     this.#store = store;
@@ -65,6 +66,12 @@ export class StoredState<T> {
   /** As it is on the disk. */
   get current(): T {
     return this.#committed;
+  }
+
+  /** Calls `watcher` with each version that is on the disk from now on; it must not throw. Returns the unsubscribe function. */
+  watch(watcher: (document: T) => void): () => void {
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
   }
 
   /** Resolves once `change(newest)` is durable; the same object back means nothing to do. Throws what `change` throws. */
@@ -110,6 +117,7 @@ export class StoredState<T> {
     try {
       this.#version = await this.#store.commit(this.#uid, this.#version, document);
       this.#committed = document;
+      for (const watcher of this.#watchers) watcher(document);
     } catch (error) {
       this.#generation += 1;
       this.#next = undefined;

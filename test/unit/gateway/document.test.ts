@@ -94,3 +94,14 @@ test("a shape that is not known is refused, not replaced", async () => {
   await expect(StoredState.open(store, "v", KIND)).rejects.toThrow(/start the Argus version/);
   expect(store.documents.get("v")?.version).toBe(3);
 });
+
+test("a watcher sees the versions that are on the disk, and no other", async () => {
+  const seen: number[][] = [];
+  const stop = state.watch((document) => seen.push(document));
+  store.failures.push(new Error("the disk is full"));
+  await expect(state.reduce(add(1))).rejects.toThrow("the disk is full");
+  await state.reduce(add(2));
+  stop();
+  await state.reduce(add(3));
+  expect(seen).toEqual([[2]]);
+});
