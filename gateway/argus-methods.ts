@@ -5,6 +5,7 @@ import { RPC_ERROR } from "#protocol/envelope.ts";
 import type { Lanes } from "./lanes/lanes.ts";
 import { inputMethods } from "./methods/inputs.ts";
 import type { Method } from "./methods/method.ts";
+import { turnMethods } from "./methods/turns.ts";
 
 /** A frame that the gateway answers itself. */
 export interface OwnRequest {
@@ -13,7 +14,7 @@ export interface OwnRequest {
   params: unknown;
 }
 
-const METHODS: Record<string, Method> = { ...inputMethods };
+const METHODS: Record<string, Method> = { ...inputMethods, ...turnMethods };
 
 /** The answer to a client's `argus/*` request, as a frame's text. Never throws. */
 export async function answerOwn(

@@ -67,8 +67,11 @@ export class Attachment implements ClientHandler, BridgeSink {
   bind(client: ClientSocket): void {
     this.#client = client;
     const { context, session } = this.#options;
-    this.#unwatch = context.lanes.watch(session.metadata.uid ?? "", (params) => {
-      client.send([textFrame(JSON.stringify({ method: INPUT_ENDED, params }))]);
+    this.#unwatch = context.lanes.watch(session.metadata.uid ?? "", {
+      onEnded: ({ input }) => {
+        if (!input) return;
+        client.send([textFrame(JSON.stringify({ method: INPUT_ENDED, params: input }))]);
+      },
     });
   }
 

@@ -49,6 +49,8 @@ export const SessionDocument = z.object({
     requested: z.boolean(),
     /** Consecutive ones that failed. */
     failures: z.int().min(0),
+    /** Whether HEARTBEAT.md, as it was last read, asks for anything; absent = not known, which counts as yes. */
+    hasTasks: z.boolean().optional(),
   }),
   told: z.array(Told).max(MAX_TOLD_THREADS),
   /** The session is being deleted: nothing is accepted any more. */

@@ -140,6 +140,7 @@ export function turnOf(entry: LedgerEntry): Record<string, unknown> {
     startedAt: null,
     completedAt: null,
     durationMs: null,
+    argusRan: entry.ran ?? false,
   };
   return typeof entry.result === "object" ? { ...blank, ...entry.result } : blank;
 }

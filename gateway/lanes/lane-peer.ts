@@ -4,6 +4,7 @@ import { LineSplitter, MAX_APP_SERVER_LINE_BYTES } from "#lib/lines.ts";
 import { RPC_ERROR } from "#protocol/envelope.ts";
 import type { BridgeSink } from "../bridge-connection.ts";
 import type { GreetedBridge } from "../dial.ts";
+import { type TurnRecord, TurnRecords } from "./turn-record.ts";
 
 /** Ends that are remembered: the answer that names a turn may come after its end. */
 const MAX_ENDED = 32;
@@ -20,7 +21,14 @@ const Answer = z.looseObject({
     })
     .optional(),
 });
-export const Turn = z.looseObject({ id: z.string(), status: z.string() });
+export const Turn = z.looseObject({
+  id: z.string(),
+  status: z.string(),
+  items: z.unknown().optional(),
+  itemsView: z.string().optional(),
+  /** The bridge's word: a tool of it ran. */
+  argusRan: z.boolean().optional(),
+});
 export type Turn = z.infer<typeof Turn>;
 const TurnCompleted = z.looseObject({ threadId: z.string(), turn: Turn });
 
@@ -37,8 +45,20 @@ export class Refused extends Error {
   }
 }
 
+/** What a lane needs of a bridge. A simulation has its own. */
+export interface Link {
+  readonly isGone: boolean;
+  /** Resolves to the result. Throws {@link Refused}, or `Unavailable` when the connection ends or nothing answers in time. */
+  request(method: string, params: unknown): Promise<unknown>;
+  /** Resolves when the turn has ended. Throws `Unavailable` when the connection ends first. */
+  turnEnd(turnId: string): Promise<Turn>;
+  /** What has been seen of the turn so far. */
+  record(turnId: string, threadId: string): TurnRecord;
+  close(): void;
+}
+
 /** The lane's own connection to a bridge: requests with answers, ends of turns. It answers no question of the agent. */
-export class LanePeer implements BridgeSink {
+export class LanePeer implements BridgeSink, Link {
   readonly wantsOwnBuffer = false;
   readonly #bridge: GreetedBridge;
   readonly #splitter = new LineSplitter({
@@ -48,7 +68,7 @@ export class LanePeer implements BridgeSink {
   readonly #asked = new Map<number, PromiseWithResolvers<unknown>>();
   readonly #ended = new Map<string, Turn>();
   readonly #waiting = new Map<string, PromiseWithResolvers<Turn>>();
-  readonly #gone = Promise.withResolvers<void>();
+  readonly #records = new TurnRecords();
   #isGone = false;
   readonly #onTurnEnd: () => void;
   #nextId = 1;
@@ -64,11 +84,6 @@ export class LanePeer implements BridgeSink {
     return this.#isGone;
   }
 
-  get gone(): Promise<void> {
-    return this.#gone.promise;
-  }
-
-  /** Resolves to the result. Throws {@link Refused}, or `Unavailable` when the connection ends or nothing answers in time. */
   async request(method: string, params: unknown): Promise<unknown> {
     if (this.#isGone) throw lost();
     const id = this.#nextId++;
@@ -84,7 +99,6 @@ export class LanePeer implements BridgeSink {
     }
   }
 
-  /** Resolves when the turn has ended. Throws `Unavailable` when the connection ends first. */
   turnEnd(turnId: string): Promise<Turn> {
     const ended = this.#ended.get(turnId);
     if (ended) return Promise.resolve(ended);
@@ -93,6 +107,10 @@ export class LanePeer implements BridgeSink {
     waiting.promise.catch(() => undefined);
     this.#waiting.set(turnId, waiting);
     return waiting.promise;
+  }
+
+  record(turnId: string, threadId: string): TurnRecord {
+    return this.#records.watch(turnId, threadId);
   }
 
   close(): void {
@@ -111,14 +129,15 @@ export class LanePeer implements BridgeSink {
     this.#isGone = true;
     for (const { reject } of this.#asked.values()) reject(lost());
     for (const { reject } of this.#waiting.values()) reject(lost());
-    this.#gone.resolve();
   }
 
   #take(line: Buffer): void {
     const message = parsed(line);
-    if (message?.["method"] === undefined) return this.#answered(message);
+    const method = message?.["method"];
+    if (message === undefined || typeof method !== "string") return this.#answered(message);
     if (message["id"] !== undefined) return this.#withdraw(message["id"]);
-    if (message["method"] === "turn/completed") this.#completed(message["params"]);
+    this.#records.see(method, message["params"]);
+    if (method === "turn/completed") this.#completed(message["params"]);
   }
 
   #answered(message: unknown): void {

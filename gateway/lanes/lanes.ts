@@ -1,15 +1,24 @@
 import type { ArgusSession } from "#crds/kinds.ts";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
 import type { Running } from "#lib/running.ts";
-import type { EndedInput } from "#protocol/lane-entry.ts";
+import type { OpenTurn } from "#protocol/lane-entry.ts";
 import type { LaneContext } from "../context.ts";
 import { GATEWAY_UID } from "../state/gateway-state.ts";
 import { openSessionState } from "../state/session-state.ts";
+import type { TurnEnded } from "../state/turns.ts";
 import { MAX_DOCUMENT_BYTES, type Store } from "../store/store.ts";
 import { Lane } from "./lane.ts";
+import { clusterWorld } from "./world.ts";
 
-/** Told about each end of a message of one session. */
-export type EndListener = (ended: EndedInput) => void;
+/** Told about the turns of one session, or of all. */
+export interface LaneListener {
+  /** A turn ended, with the message that it answered, if any. */
+  onEnded?: (ended: TurnEnded, session: string) => void;
+  /** A turn runs. */
+  onProgress?: (turn: OpenTurn, words: string, session: string) => void;
+}
+/** In place of a session object's UID: all of them. */
+export const ALL = "*";
 
 /** Told about every document of a session that this process holds. Neither may throw. */
 export interface DocumentWatcher {
@@ -30,7 +39,7 @@ export class Lanes implements Running {
   readonly #store: Store;
   readonly #context: LaneContext;
   readonly #entries = new Map<string, Promise<Entry>>();
-  readonly #listeners = new Map<string, Set<EndListener>>();
+  readonly #listeners = new Map<string, Set<LaneListener>>();
   readonly #documents = new Set<DocumentWatcher>();
   readonly closed: Promise<void>;
 
@@ -72,8 +81,8 @@ export class Lanes implements Running {
     }
   }
 
-  /** Calls `listener` for each message of the session object that ends. Returns the unsubscribe function. */
-  watch(uid: string, listener: EndListener): () => void {
+  /** Calls `listener` about the turns of the session object, or of {@link ALL}. Returns the unsubscribe function. */
+  watch(uid: string, listener: LaneListener): () => void {
     const listeners = this.#listeners.get(uid) ?? new Set();
     this.#listeners.set(uid, listeners.add(listener));
     return () => {
@@ -90,10 +99,17 @@ export class Lanes implements Running {
   async #open(name: string, uid: string): Promise<Entry> {
     const context = this.#context;
     const state = await openSessionState(this.#store, uid, name);
-    const onEnded = (ended: EndedInput) => {
-      for (const listener of this.#listeners.get(uid) ?? []) listener(ended);
-    };
-    const lane = new Lane({ context, name, uid, state, limit: MAX_DOCUMENT_BYTES, onEnded });
+    const world = clusterWorld(context, name, uid);
+    const lane = new Lane({
+      world,
+      name,
+      uid,
+      state,
+      limit: MAX_DOCUMENT_BYTES,
+      onEnded: (ended) => this.#tell(uid, ({ onEnded }) => onEnded?.(ended, name)),
+      onProgress: (turn, words) =>
+        this.#tell(uid, ({ onProgress }) => onProgress?.(turn, words, name)),
+    });
     const changed = () => {
       for (const watcher of this.#documents) watcher.changed(uid, lane, name);
     };
@@ -107,6 +123,12 @@ export class Lanes implements Running {
     });
     const done = lane.run(signal).finally(unwatch);
     return { lane, stop, done };
+  }
+
+  #tell(uid: string, tell: (listener: LaneListener) => void): void {
+    for (const key of [uid, ALL]) {
+      for (const listener of Array.from(this.#listeners.get(key) ?? [])) tell(listener);
+    }
   }
 
   async #forget(uid: string): Promise<void> {

@@ -2,13 +2,14 @@ import { randomUUID } from "node:crypto";
 import { ArgusError } from "#lib/errors.ts";
 import { EnqueueParams, type EnqueueResult, InputParams } from "#protocol/lane-methods.ts";
 import type { Lane } from "../lanes/lane.ts";
-import { cancel, enqueue } from "../state/inputs.ts";
+import { type Accepted, cancel, enqueue, retryInput } from "../state/inputs.ts";
 import type { Method } from "./method.ts";
 
 export const inputMethods: Record<string, Method> = {
   "argus/input/enqueue": enqueueInput,
   "argus/input/list": listInputs,
   "argus/input/cancel": cancelInput,
+  "argus/input/retry": retryAgain,
 };
 
 async function enqueueInput(lane: Lane, params: unknown): Promise<EnqueueResult> {
@@ -25,6 +26,17 @@ async function enqueueInput(lane: Lane, params: unknown): Promise<EnqueueResult>
       limit: lane.limit,
     }),
   );
+  return acceptedResult(lane, accepted);
+}
+
+/** A message that did not end well, once more; its sender asks for it. */
+async function retryAgain(lane: Lane, params: unknown): Promise<EnqueueResult> {
+  const { inputId } = InputParams.parse(params);
+  const facts = { inputId, id: `in-${randomUUID()}`, now: Date.now(), limit: lane.limit };
+  return acceptedResult(lane, await lane.state.reduce((document) => retryInput(document, facts)));
+}
+
+function acceptedResult(lane: Lane, accepted: Accepted): EnqueueResult {
   lane.wake();
   const { mainThread } = lane.state.current;
   if (accepted.state === "ended") return endedResult(accepted.ended);
@@ -37,9 +49,14 @@ async function enqueueInput(lane: Lane, params: unknown): Promise<EnqueueResult>
     queued: ahead > 0,
     followupDepth: ahead,
     turnId: null,
-    waitsFor: ahead > 0 ? `${ahead} earlier messages` : lane.waitsFor,
+    waitsFor: ahead > 0 ? waitingWords(lane, ahead) : lane.waitsFor,
     repeated,
   };
+}
+
+function waitingWords(lane: Lane, ahead: number): string {
+  const count = ahead === 1 ? "One turn is before it." : `${ahead} turns are before it.`;
+  return [lane.running || lane.waitsFor, count].filter((words) => words !== "").join(" ");
 }
 
 function endedResult(ended: NonNullable<EnqueueResult["ended"]>): EnqueueResult {
@@ -64,7 +81,8 @@ async function listInputs(lane: Lane) {
   return {
     ok: true,
     threadId: mainThread,
-    waitsFor: inputs.length > 0 ? lane.waitsFor : "",
+    turn,
+    waitsFor: inputs.length > 0 ? lane.running || lane.waitsFor : "",
     inputs,
     ended,
   };

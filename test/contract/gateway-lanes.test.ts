@@ -43,6 +43,7 @@ class LaneBridge {
       this.threads += 1;
       answer({ result: { thread: { id: `t${this.threads}` } } });
     } else if (method === "turn/start") answer(this.#start(params ?? {}));
+    else answer({ error: { code: -32600, message: `unknown method ${method}` } });
   }
 
   #start(params: Record<string, unknown>): object {
@@ -50,9 +51,10 @@ class LaneBridge {
     if (error) return { error };
     const input = String(params["clientUserMessageId"]);
     const known = this.ledger.get(input);
-    if (known) return { result: { turn: { id: known.turn, status: known.status } } };
+    if (known)
+      return { result: { turn: { id: known.turn, status: known.status, argusRan: false } } };
     const [{ text } = { text: "" }] = params["input"] as { text: string }[];
-    this.started.push({ id: input, text, thread: String(params["threadId"]) });
+    this.started.push({ id: input, text: words(text), thread: String(params["threadId"]) });
     const turn = `turn-${this.started.length}`;
     this.ledger.set(input, { turn, status: "inProgress" });
     return { result: { turn: { id: turn, status: "inProgress" } } };
@@ -61,6 +63,18 @@ class LaneBridge {
   #tellAll(message: object): void {
     for (const { socket } of this.#peers) socket.write(`${JSON.stringify(message)}\n`);
   }
+}
+
+/** A person's words in a prompt, as the web page finds them. */
+function words(text: string): string {
+  const upTo = (mark: string, from: string) => from.slice(0, from.lastIndexOf(`\n\n${mark}`) >>> 0);
+  const body = upTo("Instructions:", text);
+  return (
+    body
+      .split(/^\[\/[\w.-]+\]$/m)
+      .at(-1)
+      ?.trim() ?? ""
+  );
 }
 
 let rig: GatewayRig;

@@ -1,0 +1,66 @@
+import type { ArgusSession } from "#crds/kinds.ts";
+import { type Clock, systemClock } from "#lib/clock.ts";
+import { ArgusError } from "#lib/errors.ts";
+import type { Logger } from "#lib/logger.ts";
+import type { LaneContext } from "../context.ts";
+import { dialBridge } from "../dial.ts";
+import { bridgeAddress, isReady } from "../pod.ts";
+import { statusWords } from "../session-status.ts";
+import { LanePeer, type Link } from "./lane-peer.ts";
+
+/** What a lane needs of the world besides its document: time, its session, a bridge. A simulation has its own. */
+export interface LaneWorld {
+  clock: Clock;
+  logger: Logger;
+  /** The session as it is now; undefined = it is gone, or another object has its name. */
+  session(): ArgusSession | undefined;
+  /** Its pod can be talked to. */
+  isUp(): boolean;
+  /** A connection to its bridge, or in words what that waits for. Throws what is worth another try. */
+  reach(events: LinkEvents, signal: AbortSignal): Promise<Link | { waitsFor: string }>;
+  /** Calls `handler` after each change of the session or its pod. Returns the unsubscribe function. */
+  watch(handler: () => void): () => void;
+}
+
+export interface LinkEvents {
+  /** Somebody's turn ended: a busy thread may be free. */
+  onTurnEnd: () => void;
+}
+
+/** The world of the gateway: the API server's objects and bridges in pods. */
+export function clusterWorld(context: LaneContext, name: string, uid: string): LaneWorld {
+  const { directory, keys, podTokens, logger } = context;
+  const session = () => {
+    const found = directory.session(name);
+    return found?.metadata.uid === uid ? found : undefined;
+  };
+  const address = () => {
+    const found = session();
+    const pod = found && directory.podOf(found);
+    return pod && isReady(pod) ? bridgeAddress(pod) : undefined;
+  };
+  return {
+    clock: systemClock,
+    logger,
+    session,
+    isUp: () => address() !== undefined,
+    watch: (handler) => directory.watch(name, handler),
+    reach: async ({ onTurnEnd }, signal) => {
+      const found = session();
+      if (!found) throw new ArgusError("NotFound", "The session was deleted.");
+      const target = address();
+      const pod = directory.podOf(found);
+      if (!target) return { waitsFor: statusWords(found, pod, undefined).message };
+      if (isSuspending(found))
+        return { waitsFor: "Waiting until it is decided whether the session is suspended." };
+      const bridge = await dialBridge({ address: target, role: "lane", keys, podTokens }, signal);
+      return new LanePeer(bridge, onTurnEnd);
+    },
+  };
+}
+
+/** The controller decided to take the pod away and has not yet seen that there is work. */
+function isSuspending({ status }: ArgusSession): boolean {
+  const suspended = status?.conditions?.find(({ type }) => type === "Suspended");
+  return suspended?.status === "False" && suspended.reason === "Suspending";
+}
