@@ -1,3 +1,4 @@
+import { eventLines, isBackground, ownWords } from "#protocol/prompt-text.ts";
 import { listAt, numberAt, textAt } from "./fields.ts";
 import type { Shown } from "./shown.ts";
 
@@ -86,8 +87,15 @@ export class Items {
     const text = listAt(item, "content")
       .map((part) => textAt(part, "text") ?? "")
       .join("\n");
-    return text ? [{ kind: "user", text }] : [];
+    const words = ownWords(text);
+    if (isBackground(words)) return [{ kind: "note", text: background(text) }];
+    return words ? [{ kind: "user", text: words }] : [];
   }
+}
+
+function background(text: string): string {
+  const events = eventLines(text);
+  return events.length === 0 ? "heartbeat" : `woken by ${events.join("; ")}`;
 }
 
 const itemOf = (params: unknown) =>

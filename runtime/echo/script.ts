@@ -1,3 +1,4 @@
+import { eventLines, isBackground, ownWords } from "#protocol/prompt-text.ts";
 import type { InputPart } from "./shapes.ts";
 
 /** What the echo does with one message. */
@@ -27,8 +28,16 @@ export function textOf(input: readonly InputPart[]): string {
     .trim();
 }
 
-/** Decides by the person's words: `/approve ls`, `/slow 3`, `/fail`, `/help`; anything else is repeated. */
-export function decide(text: string): Act {
+/**
+ * Decides by the person's words: `/approve ls`, `/slow 3`, `/fail`, `/help`; anything else is repeated. In a background turn
+ * the events are repeated, and without any nothing needs the person.
+ */
+export function decide(prompt: string): Act {
+  const text = ownWords(prompt);
+  if (isBackground(text)) {
+    const events = eventLines(prompt);
+    return say(events.length === 0 ? "HEARTBEAT_OK" : `echo: ${events.join("\n")}`);
+  }
   const [, verb, rest = ""] = /^\/(\w+)(?:\s+(.*))?$/s.exec(text) ?? [];
   switch (verb?.toLowerCase() ?? "") {
     case "approve":

@@ -1,5 +1,6 @@
 import { createInterface } from "node:readline";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { ownWords } from "#protocol/prompt-text.ts";
 import type { FakePeer } from "#test/fakes/bridge.ts";
 import { eventually } from "#test/support/eventually.ts";
 import { ADMIN, GatewayRig } from "#test/support/gateway.ts";
@@ -54,7 +55,7 @@ class LaneBridge {
     if (known)
       return { result: { turn: { id: known.turn, status: known.status, argusRan: false } } };
     const [{ text } = { text: "" }] = params["input"] as { text: string }[];
-    this.started.push({ id: input, text: words(text), thread: String(params["threadId"]) });
+    this.started.push({ id: input, text: ownWords(text), thread: String(params["threadId"]) });
     const turn = `turn-${this.started.length}`;
     this.ledger.set(input, { turn, status: "inProgress" });
     return { result: { turn: { id: turn, status: "inProgress" } } };
@@ -63,18 +64,6 @@ class LaneBridge {
   #tellAll(message: object): void {
     for (const { socket } of this.#peers) socket.write(`${JSON.stringify(message)}\n`);
   }
-}
-
-/** A person's words in a prompt, as the web page finds them. */
-function words(text: string): string {
-  const upTo = (mark: string, from: string) => from.slice(0, from.lastIndexOf(`\n\n${mark}`) >>> 0);
-  const body = upTo("Instructions:", text);
-  return (
-    body
-      .split(/^\[\/[\w.-]+\]$/m)
-      .at(-1)
-      ?.trim() ?? ""
-  );
 }
 
 let rig: GatewayRig;

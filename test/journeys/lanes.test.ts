@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { ownWords } from "#protocol/prompt-text.ts";
 import { ArgusUp, argus } from "#test/support/argus-up.ts";
 import { eventually } from "#test/support/eventually.ts";
 import type { WsClient } from "#test/support/ws-client.ts";
@@ -38,7 +39,7 @@ async function said(client: WsClient, threadId: string): Promise<string[]> {
   return turns.flatMap(({ items }) =>
     items
       .filter(({ type }) => type === "userMessage")
-      .map(({ content }) => content?.[0]?.text ?? ""),
+      .map(({ content }) => ownWords(content?.[0]?.text ?? "")),
   );
 }
 

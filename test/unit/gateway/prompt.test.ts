@@ -9,6 +9,7 @@ import {
   toldAfter,
   toldTo,
 } from "#gateway/lanes/prompt.ts";
+import { eventLines, isBackground, ownWords } from "#protocol/prompt-text.ts";
 
 const file = (text: string) => ({ text, truncated: false });
 const facts = (more: Partial<PromptFacts> = {}): PromptFacts => ({
@@ -21,22 +22,6 @@ const facts = (more: Partial<PromptFacts> = {}): PromptFacts => ({
   ...more,
 });
 const event = (text: string) => ({ kind: "cron", text, createdAt: 0 });
-
-/** How the seed's web page finds a person's own words. */
-function wordsOf(text: string): string {
-  let rest = text.trim();
-  if (!rest.startsWith("# Project Context")) return rest;
-  for (const mark of ["\n\nInstructions:", "\n\nSystem events (batched):"]) {
-    const at = rest.lastIndexOf(mark);
-    if (at >= 0) rest = rest.slice(0, at);
-  }
-  const lines = rest.split("\n");
-  const last = lines.findLastIndex((line) => /^\[\/[A-Za-z0-9_.-]+\]\s*$/.test(line));
-  return lines
-    .slice(last + 1)
-    .join("\n")
-    .trim();
-}
 
 test("a turn has the project, the person's words, the events and what to do, in this order", () => {
   const { text } = prompt(
@@ -78,9 +63,7 @@ test("whatever a person, a file or an event says, the web page shows the person'
         facts({ text, files: { "SOUL.md": file(fromFile) }, events: [event(fromEvent)] }),
       );
       // An own marker of the person is only made harmless, with a mark that nobody sees.
-      expect(wordsOf(made.text).replaceAll("\u200b", "")).toBe(
-        text.trim().replaceAll("\u200b", ""),
-      );
+      expect(ownWords(made.text)).toBe(text.trim().replaceAll("\u200b", ""));
     }),
     { numRuns: 2000 },
   );
@@ -101,6 +84,18 @@ test("a file is told once per thread and version; HEARTBEAT in heartbeats only, 
   const beat = prompt(facts({ kind: "heartbeat", text: "", files, told: toldTo(told, "t") })).text;
   expect(beat).toContain("[HEARTBEAT.md]\n- look");
   expect(beat).toContain("Heartbeat response contract:");
+});
+
+test("a background turn shows its events instead of a person's words", () => {
+  const { text } = prompt(
+    facts({ kind: "events", text: "", events: [event("one"), event("two")] }),
+  );
+  expect(isBackground(ownWords(text))).toBe(true);
+  expect(eventLines(text)).toEqual([
+    "[cron at=1970-01-01T00:00:00.000Z] one",
+    "[cron at=1970-01-01T00:00:00.000Z] two",
+  ]);
+  expect(eventLines("[x] no prompt of ours")).toEqual([]);
 });
 
 test("few threads are remembered, the newest", () => {
