@@ -10,10 +10,11 @@ const MAY_IMPORT: Record<string, string[]> = {
   cluster: ["crds", "protocol", "lib"],
   controller: ["cluster", "crds", "protocol", "lib"],
   gateway: ["cluster", "crds", "protocol", "lib"],
+  bot: ["cluster", "crds", "protocol", "lib"],
   runtime: ["cluster", "crds", "protocol", "lib"],
   localcluster: ["cluster", "crds", "protocol", "lib"],
 };
-const PROCESS_FOLDERS = ["controller", "gateway", "runtime"];
+const PROCESS_FOLDERS = ["controller", "gateway", "bot", "runtime"];
 
 /** Packages that only these places may import. */
 const PACKAGE_HOMES: Record<string, string[]> = {
