@@ -17,6 +17,17 @@ function digest(text: string): string {
   return createHash("sha256").update(text).digest("hex").slice(0, 16);
 }
 
+function timeOf(ms: number): string {
+  return new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
+}
+
+/** What happened, in words. */
+export interface Told {
+  type?: "Normal" | "Warning";
+  reason: string;
+  message: string;
+}
+
 const NEW_SERIES = { count: 1, tokens: 0, refilledMs: 0 };
 
 interface Series {
@@ -35,71 +46,91 @@ const SERIES_MS = 10 * 60_000;
 const BURST = 25;
 const REFILL_MS = 5 * 60_000;
 const MAX_MESSAGE_LENGTH = 1024;
+/** Events that wait to be written. */
+const MAX_WAITING = 1000;
 /** Different messages of one reason within a series; what comes after them is told as one event. */
 const MAX_SIMILAR = 10;
 
 /**
  * Tells people what happened to an object, as `kubectl describe` shows it. Repeats within 10 min raise the count of one event;
- * an object causes at most 25 writes at once and one per 5 min after them. Never throws: an event is a hint, not a fact.
+ * an object causes at most 25 writes at once and one per 5 min after them. Nobody waits for an event and none fails anybody: it
+ * is a hint, not a fact. They are written one after the other.
  */
 export class EventRecorder {
   readonly #options: EventRecorderOptions;
   readonly #clock: Clock;
   readonly #series = new Map<string, Series>();
+  readonly #waiting = new Map<string, KubeObject>();
+  #writing: Promise<void> | undefined;
 
   constructor(options: EventRecorderOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
   }
 
-  async record(
-    object: KubeObject,
-    {
-      type = "Normal",
-      reason,
-      message,
-    }: { type?: "Normal" | "Warning"; reason: string; message: string },
-  ): Promise<void> {
+  record(object: KubeObject, told: Told): void {
     const uid = object.metadata.uid ?? "";
+    const { reason, message } = told;
     const similar = this.#similar(`${uid}/${reason}`, message);
     const text = `${similar ? "(combined from similar events) " : ""}${message}`;
     const key = digest(similar ? `${uid}/${reason}` : `${uid}/${reason}/${message}`);
     const seen = this.#count(key);
     if (!this.#allowed(uid)) return;
-    try {
-      const words = text.slice(0, MAX_MESSAGE_LENGTH);
-      await this.#write(object, { key, type, reason, message: words, seen });
-    } catch (error) {
-      this.#options.logger.debug({ reason, error: errorMessage(error) }, "event not recorded");
+    this.#wait(this.#eventOf(object, { ...told, message: text }, { key, seen }));
+  }
+
+  /** Resolves when no event waits any more. */
+  async flushed(): Promise<void> {
+    await this.#writing;
+  }
+
+  /** One that still waits is replaced: the newer one has its count. */
+  #wait(event: KubeObject): void {
+    const name = `${event.metadata.namespace}/${event.metadata.name}`;
+    this.#waiting.delete(name);
+    this.#waiting.set(name, event);
+    const [oldest] = this.#waiting.keys();
+    if (this.#waiting.size > MAX_WAITING && oldest !== undefined) this.#waiting.delete(oldest);
+    this.#writing ??= this.#writeAll().finally(() => {
+      this.#writing = undefined;
+    });
+  }
+
+  async #writeAll(): Promise<void> {
+    const { kube, component, logger } = this.#options;
+    for (const [name, event] of this.#waiting) {
+      this.#waiting.delete(name);
+      try {
+        await kube.apply(events, event, { fieldManager: component, force: true });
+      } catch (error) {
+        logger.debug({ event: name, error: errorMessage(error) }, "event not recorded");
+      }
     }
   }
 
-  async #write(
+  #eventOf(
     object: KubeObject,
-    event: { key: string; type: string; reason: string; message: string; seen: Series },
-  ): Promise<void> {
+    { type = "Normal", reason, message }: Told,
+    { key, seen }: { key: string; seen: Series },
+  ): KubeObject {
     const { name, namespace = "default", uid } = object.metadata;
-    const { component, kube } = this.#options;
+    const { component } = this.#options;
     const { apiVersion, kind } = object;
-    const first = new Date(event.seen.firstMs).toISOString().replace(/\.\d+Z$/, "Z");
-    await kube.apply(
-      events,
-      {
-        apiVersion: "v1",
-        kind: "Event",
-        metadata: { name: `${name}.${event.key}.${event.seen.firstMs.toString(36)}`, namespace },
-        involvedObject: { apiVersion, kind, name, namespace, uid },
-        type: event.type,
-        reason: event.reason,
-        message: event.message,
-        source: { component },
-        reportingComponent: component,
-        count: event.seen.count,
-        firstTimestamp: first,
-        lastTimestamp: new Date(this.#clock.now()).toISOString().replace(/\.\d+Z$/, "Z"),
-      } as KubeObject,
-      { fieldManager: component, force: true },
-    );
+    const event = {
+      apiVersion: "v1",
+      kind: "Event",
+      metadata: { name: `${name}.${key}.${seen.firstMs.toString(36)}`, namespace },
+      involvedObject: { apiVersion, kind, name, namespace, uid },
+      type,
+      reason,
+      message: message.slice(0, MAX_MESSAGE_LENGTH),
+      source: { component },
+      reportingComponent: component,
+      count: seen.count,
+      firstTimestamp: timeOf(seen.firstMs),
+      lastTimestamp: timeOf(this.#clock.now()),
+    };
+    return event;
   }
 
   /** Whether there were many other messages of this reason lately. */

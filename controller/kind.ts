@@ -1,4 +1,6 @@
 import type { Fence, Informer, KubeClient, KubeObject } from "#cluster/types.ts";
+import { systemClock } from "#lib/clock.ts";
+import { errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
 import type { Running } from "#lib/running.ts";
 import { WorkQueue } from "#lib/workqueue.ts";
@@ -20,8 +22,17 @@ export interface Kind {
    * Begins a term as the leader, with the caches synced: fills the queue, subscribes to the caches until `signal` aborts, and
    * returns what is to be done for each key.
    */
-  begin(term: KindTerm, signal: AbortSignal): Promise<Reconcile>;
+  begin(term: KindTerm, signal: AbortSignal): Promise<Work>;
 }
+
+export interface Work {
+  reconcile: Reconcile;
+  /** At the end of the term, when no key is worked on any more: writes what was held back. */
+  finish?: () => Promise<void>;
+}
+
+/** What was held back is given up after this time. */
+const FINISH_MS = 5000;
 
 /** What a kind works with while this replica leads. */
 export interface KindTerm {
@@ -52,12 +63,13 @@ export async function workOn(
   const over = troubles.begin(`${name} does not work yet`);
   try {
     await Promise.all(Object.values(kind.caches).map((cache) => cache.synced(signal)));
-    const reconcile = await kind.begin({ kube, fence, queue, troubles }, signal);
+    const { reconcile, finish } = await kind.begin({ kube, fence, queue, troubles }, signal);
     over();
     logger.info({ controller: name, keys: queue.depth }, "works");
     const counted = metrics.kind(name, queue);
     await startReconciler({ name, queue, reconcile, workers, metrics: counted, logger }, signal)
       .closed;
+    if (finish) await inTime(finish, logger);
   } catch (error) {
     if (!signal.aborted) throw error;
   } finally {
@@ -75,4 +87,16 @@ export function follow<T extends KubeObject>(
   if (signal.aborted) return;
   const unsubscribe = cache.onChange(handler);
   signal.addEventListener("abort", unsubscribe, { once: true });
+}
+
+async function inTime(finish: () => Promise<void>, logger: Logger): Promise<void> {
+  const over = new AbortController();
+  const late = systemClock.sleep(FINISH_MS, over.signal).catch(() => undefined);
+  try {
+    await Promise.race([finish(), late]);
+  } catch (error) {
+    logger.warn({ error: errorMessage(error) }, "what was held back is not written");
+  } finally {
+    over.abort();
+  }
 }

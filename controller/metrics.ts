@@ -45,18 +45,29 @@ export class Metrics {
     registers: [this.registry],
   });
 
+  readonly #waited = this.#histogram(
+    "workqueue_queue_duration_seconds",
+    "From a key's addition until a worker has it",
+  );
+  readonly #worked = this.#histogram(
+    "workqueue_work_duration_seconds",
+    "From a worker's having a key until it is done",
+  );
+
   constructor({ lease, isLeader, requests }: MetricsSources) {
     this.#countRequests(requests);
     const registers = [this.registry];
-    const depth: Gauge<"name"> = new Gauge({
-      name: "workqueue_depth",
-      help: "Keys that wait for a worker",
-      labelNames: ["name"],
-      registers,
-      collect: (): void => {
-        for (const [name, queue] of this.#queues) depth.set({ name }, queue.depth);
-      },
-    });
+    this.#measure("workqueue_depth", "Keys that wait for a worker", ({ depth }) => depth);
+    this.#measure(
+      "workqueue_unfinished_work_seconds",
+      "Sum of the times that the keys under way have been worked on",
+      ({ workingMs }) => workingMs.reduce((sum, ms) => sum + ms, 0) / 1000,
+    );
+    this.#measure(
+      "workqueue_longest_running_processor_seconds",
+      "Time that the oldest of the keys under way has been worked on",
+      ({ workingMs }) => Math.max(0, ...workingMs) / 1000,
+    );
     this.#count("workqueue_adds_total", "Keys that were added to the queue", "adds");
     this.#count("workqueue_retries_total", "Keys that were added again after a failure", "retries");
     const leader: Gauge<"name"> = new Gauge({
@@ -84,6 +95,32 @@ export class Metrics {
     });
   }
 
+  #histogram(name: string, help: string): Histogram<"name"> {
+    const registers = [this.registry];
+    return new Histogram({
+      name,
+      help,
+      labelNames: ["name"],
+      buckets: BUCKETS_SECONDS,
+      registers,
+    });
+  }
+
+  /** Of each queue, when somebody asks. */
+  #measure(name: string, help: string, value: (queue: WorkQueue) => number): void {
+    const gauge: Gauge<"name"> = new Gauge({
+      name,
+      help,
+      labelNames: ["name"],
+      registers: [this.registry],
+      collect: (): void => {
+        for (const [queueName, queue] of this.#queues) {
+          gauge.set({ name: queueName }, value(queue));
+        }
+      },
+    });
+  }
+
   /** A new term as the leader begins with a new queue, and its counts at zero. */
   #count(name: string, help: string, what: "adds" | "retries"): void {
     const counter: Counter<"name"> = new Counter({
@@ -101,6 +138,11 @@ export class Metrics {
   /** The metrics of one kind, from now on with this queue. */
   kind(controller: string, queue: WorkQueue): KindMetrics {
     this.#queues.set(controller, queue);
+    const name = controller;
+    queue.observe({
+      waited: (ms) => this.#waited.observe({ name }, ms / 1000),
+      worked: (ms) => this.#worked.observe({ name }, ms / 1000),
+    });
     return {
       started: () => {
         const end = this.#seconds.startTimer({ controller });

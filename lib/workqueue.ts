@@ -1,7 +1,14 @@
 import { backoffMs, type Clock, systemClock } from "./clock.ts";
 import { ArgusError } from "./errors.ts";
 
-export type Priority = "high" | "low";
+/** `urgent` before `high` before `low`. */
+export type Priority = "urgent" | "high" | "low";
+
+/** Told how long keys waited for a worker and how long they were worked on, in milliseconds. */
+export interface QueueObserver {
+  waited(ms: number): void;
+  worked(ms: number): void;
+}
 
 export interface WorkQueueOptions {
   clock?: Clock;
@@ -18,7 +25,8 @@ const BACKOFF = { baseMs: 5, maxMs: 1_000_000 };
 const BUCKET = { perSecond: 10, burst: 100 };
 /** A delayed key that finds the queue full waits once more. */
 const FULL_RETRY_MS = 1000;
-/** Every so many keys one of low priority goes first, so that none waits for ever. */
+const ORDER: readonly Priority[] = ["urgent", "high", "low"];
+/** Every so many keys a lower priority goes first, each in its turn, so that none waits for ever. */
 const LOW_TURN = 16;
 
 /**
@@ -30,14 +38,21 @@ export class WorkQueue {
   readonly #maxKeys: number;
   readonly #backoff: { baseMs: number; maxMs: number };
   readonly #bucket: TokenBucket;
-  readonly #ready: Record<Priority, Set<string>> = { high: new Set(), low: new Set() };
-  readonly #processing = new Set<string>();
+  /** Since when each key could be taken. */
+  readonly #ready: Record<Priority, Map<string, number>> = {
+    urgent: new Map(),
+    high: new Map(),
+    low: new Map(),
+  };
+  /** Since when each key is worked on. */
+  readonly #processing = new Map<string, number>();
   /** Added while being processed, with their priority. */
   readonly #again = new Map<string, Priority>();
   readonly #delayed = new Map<string, { atMs: number; cancel: AbortController }>();
   readonly #failures = new Map<string, number>();
   readonly #waiting = new Set<(key: string) => void>();
   #taken = 0;
+  #observer: QueueObserver | undefined;
   /** Since the start: keys that were added, and those of them that were added by `retry`. */
   readonly counts = { adds: 0, retries: 0 };
 
@@ -50,12 +65,21 @@ export class WorkQueue {
 
   /** Keys that could be taken now. */
   get depth(): number {
-    return this.#ready.high.size + this.#ready.low.size;
+    return ORDER.reduce((sum, priority) => sum + this.#ready[priority].size, 0);
+  }
+
+  /** For how long, in milliseconds, each key that is worked on has been so. */
+  get workingMs(): number[] {
+    const nowMs = this.#clock.now();
+    return [...this.#processing.values()].map((sinceMs) => nowMs - sinceMs);
+  }
+
+  observe(observer: QueueObserver): void {
+    this.#observer = observer;
   }
 
   add(key: string, priority: Priority = "high"): void {
-    const known =
-      this.#processing.has(key) || this.#ready.high.has(key) || this.#ready.low.has(key);
+    const known = this.#processing.has(key) || this.#waitsAs(key) !== undefined;
     if (!known) this.#admit(this.depth);
     this.counts.adds += 1;
     this.#put(key, priority);
@@ -64,20 +88,31 @@ export class WorkQueue {
   /** For keys that have been admitted before. */
   #put(key: string, priority: Priority): void {
     if (this.#processing.has(key)) {
-      if (this.#again.get(key) !== "high") this.#again.set(key, priority);
+      if (isBefore(priority, this.#again.get(key))) this.#again.set(key, priority);
       return;
     }
-    if (this.#ready.high.has(key)) return;
-    if (priority === "low" && this.#ready.low.has(key)) return;
-    this.#ready.low.delete(key);
+    const before = this.#waitsAs(key);
+    if (!isBefore(priority, before)) return;
+    const sinceMs = (before && this.#ready[before].get(key)) ?? this.#clock.now();
+    if (before) this.#ready[before].delete(key);
     const [waiter] = this.#waiting;
     if (!waiter) {
-      this.#ready[priority].add(key);
+      this.#ready[priority].set(key, sinceMs);
       return;
     }
     this.#waiting.delete(waiter);
-    this.#processing.add(key);
+    this.#begin(key, sinceMs);
     waiter(key);
+  }
+
+  #waitsAs(key: string): Priority | undefined {
+    return ORDER.find((priority) => this.#ready[priority].has(key));
+  }
+
+  #begin(key: string, sinceMs: number): void {
+    const nowMs = this.#clock.now();
+    this.#processing.set(key, nowMs);
+    this.#observer?.waited(nowMs - sinceMs);
   }
 
   /** Adds the key after `delayMs`; of several delays for one key the earliest holds. */
@@ -121,10 +156,10 @@ export class WorkQueue {
   /** The next key, marked as being processed until `done`. Rejects with the signal's reason. */
   async take(signal: AbortSignal): Promise<string> {
     signal.throwIfAborted();
-    const key = this.#next();
-    if (key !== undefined) {
-      this.#processing.add(key);
-      return key;
+    const next = this.#next();
+    if (next) {
+      this.#begin(...next);
+      return next[0];
     }
     const { promise, resolve, reject } = Promise.withResolvers<string>();
     const stop = () => {
@@ -141,6 +176,8 @@ export class WorkQueue {
   }
 
   done(key: string): void {
+    const sinceMs = this.#processing.get(key);
+    if (sinceMs !== undefined) this.#observer?.worked(this.#clock.now() - sinceMs);
     this.#processing.delete(key);
     const priority = this.#again.get(key);
     if (!priority) return;
@@ -154,20 +191,29 @@ export class WorkQueue {
     this.#delayed.clear();
   }
 
-  #next(): string | undefined {
-    const { high, low } = this.#ready;
+  #next(): [key: string, sinceMs: number] | undefined {
     this.#taken += 1;
-    const lowFirst = low.size > 0 && this.#taken % LOW_TURN === 0;
-    const source = high.size > 0 && !lowFirst ? high : low;
-    const [key] = source;
-    if (key !== undefined) source.delete(key);
-    return key;
+    const favoured = FAVOURED.get(this.#taken % LOW_TURN);
+    const order = favoured ? [favoured, ...ORDER] : ORDER;
+    const source = order.map((each) => this.#ready[each]).find(({ size }) => size > 0);
+    const [next] = source ?? [];
+    if (next) source?.delete(next[0]);
+    return next;
   }
 
   #admit(known: number): void {
     if (known < this.#maxKeys) return;
     throw new ArgusError("Busy", `a work queue holds its maximum of ${this.#maxKeys} keys`);
   }
+}
+
+const FAVOURED = new Map<number, Priority>([
+  [0, "low"],
+  [LOW_TURN / 2, "high"],
+]);
+
+function isBefore(priority: Priority, other: Priority | undefined): boolean {
+  return other === undefined || ORDER.indexOf(priority) < ORDER.indexOf(other);
 }
 
 /** Hands out permissions to act at a later time. */

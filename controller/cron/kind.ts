@@ -8,9 +8,8 @@ import type { ArgusCron, ArgusSession } from "#crds/kinds.ts";
 import { systemClock } from "#lib/clock.ts";
 import type { Logger } from "#lib/logger.ts";
 import type { Running } from "#lib/running.ts";
-import { follow, type Kind, type KindTerm } from "../kind.ts";
+import { follow, type Kind, type KindTerm, type Work } from "../kind.ts";
 import type { ControllerOptions } from "../options.ts";
-import type { Reconcile } from "../reconciler.ts";
 import { Written } from "../written.ts";
 import { Agenda } from "./agenda.ts";
 import { type CronMetrics, cronMetrics } from "./metrics.ts";
@@ -57,7 +56,7 @@ interface World {
   metrics: CronMetrics;
 }
 
-function begin(world: World, { kube, fence, queue }: KindTerm, signal: AbortSignal): Reconcile {
+function begin(world: World, { kube, fence, queue }: KindTerm, signal: AbortSignal): Work {
   const { logger, crons, sessions, cronsOf, gateway, metrics } = world;
   const add = ({ metadata }: ArgusCron, priority: "high" | "low") =>
     queue.add(`${metadata.namespace}/${metadata.name}`, priority);
@@ -70,6 +69,7 @@ function begin(world: World, { kube, fence, queue }: KindTerm, signal: AbortSign
   });
   const agenda = new Agenda((key) => queue.add(key));
   void agenda.run(signal);
+  const events = new EventRecorder({ kube, component: "argus-controller", logger });
   const reconciler = new CronReconciler({
     kube,
     fence,
@@ -78,11 +78,11 @@ function begin(world: World, { kube, fence, queue }: KindTerm, signal: AbortSign
     post: (event, term) => gateway.post(event, term),
     agenda,
     written: new Written(),
-    events: new EventRecorder({ kube, component: "argus-controller", logger }),
+    events,
     metrics,
     clock: systemClock,
   });
-  return (key) => reconciler.reconcile(key);
+  return { reconcile: (key) => reconciler.reconcile(key), finish: () => events.flushed() };
 }
 
 function keyOfSession(namespace: string | undefined, name: string | undefined) {

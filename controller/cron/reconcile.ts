@@ -134,11 +134,11 @@ export class CronReconciler {
       return;
     }
     metrics.skipped(allSkips(decided));
-    await this.#tell(decided, status);
+    this.#tell(decided, status);
   }
 
   /** Events of what was decided: slots that did not run, and a Ready that became False. */
-  async #tell(decided: Decided, status: ArgusCronStatus): Promise<void> {
+  #tell(decided: Decided, status: ArgusCronStatus): void {
     const { events } = this.#options;
     const { cron } = decided;
     const object: KubeObject = { ...cron, apiVersion: API_VERSION, kind: "ArgusCron" };
@@ -148,7 +148,7 @@ export class CronReconciler {
       const count = skippedCount(skips);
       const slots = count === 1 ? "the slot" : `${count} slots up to`;
       const message = `${slots} ${timeOf(last.slotMs)} did not run: ${SKIP_WORDS[last.reason]}`;
-      await events.record(object, { type: "Warning", reason: "ScheduleMissed", message });
+      events.record(object, { type: "Warning", reason: "ScheduleMissed", message });
     }
     const ready = (of: ArgusCronStatus | undefined) =>
       of?.conditions?.find(({ type }) => type === "Ready");
@@ -156,7 +156,7 @@ export class CronReconciler {
     if (!next || next.status !== "False" || next.reason === "Suspended") return;
     if (ready(cron.status)?.reason === next.reason) return;
     const { reason, message } = next;
-    await events.record(object, { type: "Warning", reason, message });
+    events.record(object, { type: "Warning", reason, message });
   }
 
   #again(key: string, { problem, nextMs }: Plan): Outcome {

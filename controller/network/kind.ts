@@ -35,7 +35,7 @@ export function networkKind(options: ControllerOptions, policies: PolicyCache): 
         term.queue.add(`${namespace}/${metadata.name}`);
       }
       follow(policies, signal, (key) => term.queue.add(key));
-      return reconciling(options, policies, term);
+      return { reconcile: reconciling(options, policies, term) };
     },
   };
 }

@@ -1,8 +1,9 @@
 import type { Pod } from "#cluster/core-types.ts";
 import { isAlreadyExists, isConflict, isNotFound } from "#cluster/kube-error.ts";
 import { keyOf, refOf } from "#cluster/objects.ts";
-import { pods, serviceAccounts } from "#cluster/resources.ts";
+import { persistentVolumeClaims, pods, serviceAccounts } from "#cluster/resources.ts";
 import type { Informer, KubeClient, KubeObject, ObjectRef, Resource } from "#cluster/types.ts";
+import type { ArgusSession } from "#crds/kinds.ts";
 import type { Written } from "../written.ts";
 import { isOurs, type Observed } from "./observe.ts";
 import { type Action, type Problem, podNotOwned } from "./plan.ts";
@@ -32,20 +33,46 @@ export async function act(
   { session }: Observed,
   context: ActContext,
 ): Promise<Failure | undefined> {
-  const key = keyOf(session);
-  for (const action of actions) {
-    try {
-      await write(action, key, context);
-    } catch (error) {
-      if (action.do === "delete" && (isNotFound(error) || isConflict(error))) continue;
-      const failure =
-        action.do === "create" && isAlreadyExists(error)
-          ? await taken(action, context, (pod) => isOurs(pod, session))
-          : explain(action, error, context);
-      if (failure) return failure;
+  for (const step of stepsOf(actions)) {
+    const ends = await Promise.allSettled(step.map((action) => attempt(action, session, context)));
+    for (const end of ends) {
+      if (end.status === "rejected") throw end.reason;
+      if (end.value) return end.value;
     }
   }
   return undefined;
+}
+
+/** A pod may come before its claims and waits for them then, so that nobody has to wait for their answers first. */
+function stepsOf(actions: readonly Action[]): Action[][] {
+  const steps: Action[][] = [];
+  for (const action of actions) {
+    const last = steps.at(-1);
+    const beside = isCreate(action, persistentVolumeClaims) || isCreate(action, pods);
+    if (beside && last?.every((each) => isCreate(each, persistentVolumeClaims))) last.push(action);
+    else steps.push([action]);
+  }
+  return steps;
+}
+
+function isCreate(action: Action, resource: Resource): boolean {
+  return action.do === "create" && action.resource === resource;
+}
+
+async function attempt(
+  action: Action,
+  session: ArgusSession,
+  context: ActContext,
+): Promise<Failure | undefined> {
+  try {
+    await write(action, keyOf(session), context);
+    return undefined;
+  } catch (error) {
+    if (action.do === "delete" && (isNotFound(error) || isConflict(error))) return undefined;
+    return action.do === "create" && isAlreadyExists(error)
+      ? await taken(action, context, (pod) => isOurs(pod, session))
+      : explain(action, error, context);
+  }
 }
 
 async function write(action: Action, key: string, context: ActContext): Promise<void> {

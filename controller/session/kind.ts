@@ -10,12 +10,11 @@ import { systemClock } from "#lib/clock.ts";
 import type { Running } from "#lib/running.ts";
 import type { Priority, WorkQueue } from "#lib/workqueue.ts";
 import { LABEL, POD } from "#protocol/pod.ts";
-import { follow, type Kind, type KindTerm } from "../kind.ts";
+import { follow, type Kind, type KindTerm, type Work } from "../kind.ts";
 import type { PolicyCache } from "../network/kind.ts";
 import type { NetworkPolicy } from "../network/policies.ts";
 import type { ControllerOptions } from "../options.ts";
 import { persist } from "../persist.ts";
-import type { Reconcile } from "../reconciler.ts";
 import { Written } from "../written.ts";
 import { BridgeReader } from "./bridge-reader.ts";
 import { leanPod } from "./lean-pod.ts";
@@ -24,7 +23,8 @@ import { buildPod } from "./pod.ts";
 import { SessionReconciler } from "./reconcile.ts";
 import { UidBook } from "./uid-book.ts";
 
-const WORKERS = 16;
+/** Each has one or two calls under way. */
+const WORKERS = 32;
 
 export interface SessionKindOptions {
   options: ControllerOptions;
@@ -71,7 +71,7 @@ interface World {
 }
 
 /** Everything that must be known before the first decision. */
-async function begin(world: World, term: KindTerm, signal: AbortSignal): Promise<Reconcile> {
+async function begin(world: World, term: KindTerm, signal: AbortSignal): Promise<Work> {
   const { options, caches, podsOf, claimsOf } = world;
   const { namespace, uidRange, logger } = options;
   const { kube, queue, troubles } = term;
@@ -84,6 +84,7 @@ async function begin(world: World, term: KindTerm, signal: AbortSignal): Promise
   enqueue(world, queue, signal);
   // Ids of sessions that went while no controller ran.
   for (const name of book.names()) queue.add(`${namespace}/${name}`, "low");
+  const events = new EventRecorder({ kube, component: "argus-controller", logger });
   const sessions = new SessionReconciler({
     kube,
     ...caches,
@@ -93,12 +94,18 @@ async function begin(world: World, term: KindTerm, signal: AbortSignal): Promise
     bridges: new BridgeReader({ logger, onChange: (pod) => enqueueOwner(queue, pod, "high") }),
     written: new Written(),
     troubles,
-    events: new EventRecorder({ kube, component: "argus-controller", logger }),
+    events,
     settings: { ...options, pidLimits },
     serviceAccountExists: found !== undefined,
     clock: options.clock ?? systemClock,
   });
-  return (key) => sessions.reconcile(key);
+  return {
+    reconcile: (key) => sessions.reconcile(key),
+    finish: async () => {
+      await sessions.finish();
+      await events.flushed();
+    },
+  };
 }
 
 /** The pod of a session that nobody made. */
@@ -109,12 +116,17 @@ function samplePod(options: ControllerOptions): Pod {
 }
 
 /** What is there already waits behind what happens now. */
-function enqueue({ caches }: World, queue: WorkQueue, signal: AbortSignal): void {
+function enqueue({ caches, podsOf }: World, queue: WorkQueue, signal: AbortSignal): void {
   for (const { metadata } of caches.sessions.list()) {
     queue.add(`${metadata.namespace}/${metadata.name}`, "low");
   }
-  follow(caches.sessions, signal, (key) => queue.add(key));
-  follow(caches.pods, signal, (_, pod) => enqueueOwner(queue, pod, "high"));
+  // Whoever has no pod waits for one; for all others it is only the status that may be late.
+  follow(caches.sessions, signal, (key, { metadata }) => {
+    queue.add(key, podsOf.get(metadata.uid ?? "").length > 0 ? "high" : "urgent");
+  });
+  follow(caches.pods, signal, (_, pod, change) => {
+    enqueueOwner(queue, pod, change === "deleted" ? "urgent" : "high");
+  });
   for (const cache of [caches.claims, caches.services, caches.policies]) {
     follow<KubeObject>(cache, signal, (_, child) => enqueueOwner(queue, child, "high"));
   }

@@ -60,6 +60,8 @@ const PROBLEM_MS = 30_000;
 const STATUS = "status";
 /** Steps of a start are written together. */
 const SETTLE_MS = 1500;
+/** Statuses that are written at once at the end. */
+const FINISHERS = 16;
 
 /** One ArgusSession: pod, volume claims, user id and status. */
 export class SessionReconciler {
@@ -69,6 +71,7 @@ export class SessionReconciler {
   /** Since when a status that is not urgent waits. */
   readonly #unsettled = new Map<string, number>();
   #serviceAccountExists: boolean;
+  #settleMs = SETTLE_MS;
 
   constructor(options: SessionReconcilerOptions) {
     this.#options = options;
@@ -112,7 +115,7 @@ export class SessionReconciler {
     const { events } = this.#options;
     const { observed, decided } = await this.#decide(session, wrong);
     const failure = await act(decided.actions, observed, this.#context);
-    await tell(events, session, { actions: decided.actions, failure });
+    tell(events, session, { actions: decided.actions, failure });
     // Written, and nothing to report: the status follows when the cache shows it.
     if (decided.actions.length > 0 && !failure) return { requeueAfterMs: BEHIND_MS };
     const problem = failure?.problem ?? decided.problem;
@@ -120,6 +123,19 @@ export class SessionReconciler {
     const waitMs = await this.#writeStatus(key, observed, { problem, guard });
     if (guard) return { requeueAfterMs: BEHIND_MS };
     return this.#outcome({ observed, decided, problem, waitMs, failure });
+  }
+
+  /** Writes every status that still waits; for the end of a term, when nothing else is under way. */
+  async finish(): Promise<void> {
+    this.#settleMs = 0;
+    const keys = [...this.#unsettled.keys()];
+    const work = async () => {
+      for (let key = keys.shift(); key !== undefined; key = keys.shift()) {
+        // The next controller finds it as it is and writes it then.
+        await this.reconcile(key).catch(() => undefined);
+      }
+    };
+    await Promise.all(Array.from({ length: FINISHERS }, work));
   }
 
   /** Claims a user id first where one is missing: everything else is decided with it. */
@@ -175,7 +191,7 @@ export class SessionReconciler {
     try {
       const answer = await kube.applyStatus(argusSessions, object, manager);
       written.wrote(key, sessions, answer);
-      await tellEnd(events, session, status.lastTermination);
+      tellEnd(events, session, status.lastTermination);
     } catch (error) {
       // The session changed, is gone, or another one has its name: its event is on the way.
       if (!isNotFound(error) && !isConflict(error)) throw this.#untold(error);
@@ -197,7 +213,7 @@ export class SessionReconciler {
     const nowMs = this.#options.clock.now();
     const sinceMs = this.#unsettled.get(key) ?? nowMs;
     this.#unsettled.set(key, sinceMs);
-    return sinceMs + SETTLE_MS - nowMs;
+    return sinceMs + this.#settleMs - nowMs;
   }
 
   #outcome(made: {

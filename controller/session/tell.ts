@@ -8,23 +8,23 @@ import type { LastTermination } from "./last-termination.ts";
 import type { Action } from "./plan.ts";
 
 /** Tells people, as events of the session, what was done or why it could not be. */
-export async function tell(
+export function tell(
   events: EventRecorder,
   session: ArgusSession,
   { actions, failure }: { actions: Action[]; failure: Failure | undefined },
-): Promise<void> {
+): void {
   const object = asObject(session);
   if (failure) {
-    await events.record(object, { ...failure.problem, type: "Warning" });
+    events.record(object, { ...failure.problem, type: "Warning" });
     return;
   }
   for (const action of actions) {
     if (action.do === "create" && action.resource === pods) {
       const message = `created pod ${action.object.metadata.name}`;
-      await events.record(object, { reason: "PodCreated", message });
+      events.record(object, { reason: "PodCreated", message });
     } else if (action.do === "delete") {
       const message = `deleted ${action.ref.resource.kind} ${action.ref.name}: ${action.why}`;
-      await events.record(object, { reason: `${action.ref.resource.kind}Deleted`, message });
+      events.record(object, { reason: `${action.ref.resource.kind}Deleted`, message });
     }
   }
 }
@@ -32,16 +32,16 @@ export async function tell(
 const ORDERLY = ["Stopped", "Completed"];
 
 /** A death is told once, when its cause enters the status. */
-export async function tellEnd(
+export function tellEnd(
   events: EventRecorder,
   session: ArgusSession,
   end: LastTermination | undefined,
-): Promise<void> {
+): void {
   if (!end || isDeepStrictEqual(end, session.status?.lastTermination)) return;
   const code = end.exitCode === undefined ? "" : ` (exit code ${end.exitCode})`;
   const message = `the agent ended${code}${end.message ? `: ${end.message}` : ""}`;
   const type = ORDERLY.includes(end.reason) ? "Normal" : "Warning";
-  await events.record(asObject(session), { type, reason: end.reason, message });
+  events.record(asObject(session), { type, reason: end.reason, message });
 }
 
 /** Informers hand out objects of a list, which do not name their kind. */

@@ -282,6 +282,6 @@ export class PodWorker {
 
   #event(type: "Normal" | "Warning", reason: string, message: string): void {
     const pod = { ...this.#pod, apiVersion: "v1", kind: "Pod" };
-    void this.#context.events.record(pod, { type, reason, message });
+    this.#context.events.record(pod, { type, reason, message });
   }
 }

@@ -73,5 +73,7 @@ export async function readAudit(
   return { entries: lines.map((line) => JSON.parse(line) as AuditEntry), bytes: from + end };
 }
 
-export const isWrite = ({ verb }: AuditEntry): boolean =>
-  ["create", "update", "patch", "delete", "deletecollection"].includes(verb);
+/** A dry run changes nothing. */
+export const isWrite = ({ verb, requestURI }: AuditEntry): boolean =>
+  ["create", "update", "patch", "delete", "deletecollection"].includes(verb) &&
+  !/[?&]dryRun=/.test(requestURI);

@@ -214,11 +214,13 @@ test("a repeated event is one object with a count, and a crash loop is held back
   const list = async () =>
     (await kube.list<KubeObject & { count: number }>(events, { namespace: NAMESPACE })).items;
   for (let i = 0; i < 5; i += 1) {
-    await recorder.record(session, { reason: "Same", message: "again" });
+    recorder.record(session, { reason: "Same", message: "again" });
+    await recorder.flushed();
   }
   expect(await list()).toMatchObject([{ count: 5 }]);
   for (let i = 0; i < 100; i += 1) {
-    await recorder.record(session, { reason: "Other", message: `number ${i}` });
+    recorder.record(session, { reason: "Other", message: `number ${i}` });
+    await recorder.flushed();
   }
   expect((await list()).length).toBeLessThanOrEqual(26);
 });
@@ -231,7 +233,8 @@ test("an event that cannot be written fails nothing", async () => {
   });
   await server.close();
   const recorder = new EventRecorder({ kube: client, component: "test", logger: silentLogger() });
-  await recorder.record(map("x"), { reason: "Lost", message: "nobody hears" });
+  recorder.record(map("x"), { reason: "Lost", message: "nobody hears" });
+  await recorder.flushed();
   await client.close();
 });
 

@@ -17,7 +17,7 @@ const ON_TIME_MS = 3000;
 export class CronJudge {
   /** Something happened since the last post on time that excuses a missed slot. */
   disturbed = false;
-  /** Keys of events that a replica was about to post when it stood still. */
+  /** Keys of events that a replica was about to post, or to give up, when it stood still. */
   readonly late = new Set<string>();
   readonly #slots = new Map<string, number[]>();
   readonly #known = new Set<number>();
@@ -68,7 +68,9 @@ export class CronJudge {
   queued({ key, slot }: SlotEvent, state: string): void {
     const slotMs = Date.parse(slot);
     if (!this.#known.has(slotMs)) throw new Error(`${slot} is no slot`);
-    if (state !== "queued" || !this.#skipped.has(slotMs) || this.late.has(key)) return;
+    if (state !== "queued" || !this.#skipped.has(slotMs)) return;
+    this.#counts.overReported += 1;
+    if (this.late.has(key)) return;
     throw new Error(`${slot} ran after it had been skipped`);
   }
 

@@ -271,6 +271,7 @@ export class SimulatedController {
   readonly #world: SessionWorld;
   readonly #gate: boolean;
   #reconciler: SessionReconciler | undefined;
+  #events: EventRecorder | undefined;
 
   constructor(world: SessionWorld, gate: boolean) {
     this.#world = world;
@@ -304,6 +305,7 @@ export class SimulatedController {
     const logger = silentLogger();
     const belongs = (uid: string) => (each: KubeObject) =>
       each.metadata.labels?.[LABEL.sessionUid] === uid;
+    this.#events = new EventRecorder({ kube, component: "argus-controller", logger, clock });
     this.#reconciler = new SessionReconciler({
       kube,
       sessions: sessions as Informer<ArgusSession>,
@@ -317,7 +319,7 @@ export class SimulatedController {
       bridges: new BridgeReader({ logger, clock, onChange: () => undefined }),
       written,
       troubles: new Troubles(logger),
-      events: new EventRecorder({ kube, component: "argus-controller", logger, clock }),
+      events: this.#events,
       settings: SETTINGS,
       serviceAccountExists: true,
       clock,
@@ -327,6 +329,13 @@ export class SimulatedController {
   /** One look at the session; whatever it throws is what a queue would repeat. */
   async reconcile(): Promise<void> {
     await this.#reconciler?.reconcile(KEY).catch(() => undefined);
+    await this.#events?.flushed();
+  }
+
+  /** The term ends in order. */
+  async finish(): Promise<void> {
+    await this.#reconciler?.finish();
+    this.dead = true;
   }
 }
 

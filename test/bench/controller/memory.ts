@@ -12,6 +12,8 @@ import { ForeignCpu, figure } from "./figures.ts";
 import { names, type Rig } from "./rig.ts";
 
 const READY_MS = 20 * 60_000;
+/** A bridge is asked each 30 s. */
+const REST_MS = 35_000;
 /** Time for garbage to go before memory is read. */
 const SETTLE_MS = 10_000;
 
@@ -45,6 +47,7 @@ export async function idleSessions(
       await rig.createMany(namespace, names("idle", sessions).slice(made));
       made = sessions;
       await allReady(rig, namespace, sessions);
+      await atRest(rig, namespace);
       await controller.kill("SIGTERM");
       const mark = await rig.auditMark();
       const foreign = new ForeignCpu();
@@ -74,7 +77,7 @@ export async function idleSessions(
       say(`K2: ${quietMs / 1000} s of quiet`);
       await delay(quietMs);
       const writes = await rig.writes(namespace, mark);
-      for (const { verb, requestURI } of writes.slice(0, 5)) say(`K2: ${verb} ${requestURI}`);
+      for (const { verb, requestURI } of writes.slice(0, 20)) say(`K2: ${verb} ${requestURI}`);
       const what = `writes of ${sessions} idle sessions, restart and ${quietMs / 1000} s of quiet`;
       rows.push(figure({ goal: "K2", what, atMost: 0 }, [writes.length]));
       rows.push(
@@ -97,6 +100,21 @@ async function allReady(rig: Rig, namespace: string, count: number): Promise<voi
       await delay(2000);
       const { items } = await rig.kube.list<ArgusSession>(argusSessions, { namespace });
       return items.filter(isReady).length === count;
+    },
+    READY_MS,
+  );
+}
+
+/** Nothing is idle that still waits for a word of its bridge: no write for longer than one is read again. */
+async function atRest(rig: Rig, namespace: string): Promise<void> {
+  let mark = await rig.auditMark();
+  await eventually(
+    "nothing is written any more",
+    async () => {
+      await delay(REST_MS);
+      const from = mark;
+      mark = await rig.auditMark();
+      return (await rig.writes(namespace, from)).length === 0;
     },
     READY_MS,
   );

@@ -131,7 +131,7 @@ async function post(): Promise<Measured> {
     post: (event, fence) => gateway.post(event, fence),
     agenda: { set: () => {}, delete: () => {} },
     written: new Written(),
-    events: { record: async () => {} },
+    events: { record: () => {} },
     metrics: { posted: () => {}, skipped: () => {} },
     clock: systemClock,
   });

@@ -140,6 +140,30 @@ test("in every phase a second look writes nothing", async () => {
   }
 });
 
+test("a status that waits for more steps is written when its controller stops, and its successor writes nothing", async () => {
+  const world = new SessionWorld();
+  const current = { controller: await world.controller() };
+  world.apply({});
+  await settle(world, current);
+  for (const [pod] of [ownPods(world)]) {
+    const status = { ...pod?.status, podIPs: [{ ip: "10.0.0.7" }] };
+    world.put(pods, { ...pod, status } as KubeObject);
+  }
+  const { controller } = current;
+  for (const cache of controller.caches) cache.deliver();
+  const before = world.writes.length;
+  await controller.reconcile();
+  expect(world.writes.slice(before)).toEqual([]);
+  await controller.finish();
+  expect(world.writes.slice(before)).toEqual(["applyStatus argussessions"]);
+  const next = await world.controller();
+  for (let i = 0; i < 5; i += 1) {
+    await next.reconcile();
+    await world.clock.advance(30_000);
+  }
+  expect(world.writes.length).toBe(before + 1);
+});
+
 test("killed before or after every write of a whole life, the next controller ends in the same states", async () => {
   const calm = await live();
   expect(calm.world.objects.size).toBeGreaterThan(0);

@@ -52,6 +52,56 @@ test("keys of low priority are not starved by an endless stream of live ones", a
   expect(taken).toContain("low");
 });
 
+test("an urgent key goes before the others, and starves neither of them", async () => {
+  const queue = new WorkQueue();
+  queue.add("low", "low");
+  queue.add("high");
+  queue.add("low-2", "low");
+  queue.add("low-2", "urgent");
+  expect(await queue.take(never)).toBe("low-2");
+  const taken: string[] = [];
+  for (let i = 0; i < 40; i += 1) {
+    queue.add(`urgent-${i}`, "urgent");
+    taken.push(await queue.take(never));
+  }
+  expect(taken[0]).toBe("urgent-0");
+  expect(taken).toContain("high");
+  expect(taken).toContain("low");
+});
+
+test("a key that waits is not put back by an addition of lower priority", async () => {
+  const queue = new WorkQueue();
+  queue.add("other");
+  queue.add("a", "urgent");
+  queue.add("a", "low");
+  expect(await queue.take(never)).toBe("a");
+  queue.add("a", "low");
+  queue.add("a", "urgent");
+  queue.add("a");
+  queue.done("a");
+  expect(await queue.take(never)).toBe("a");
+});
+
+test("tells how long a key waited, from its first addition, and how long it was worked on", async () => {
+  const clock = new ManualClock();
+  const queue = new WorkQueue({ clock });
+  const told: string[] = [];
+  queue.observe({
+    waited: (ms) => told.push(`waited ${ms}`),
+    worked: (ms) => told.push(`worked ${ms}`),
+  });
+  queue.add("a", "low");
+  await clock.advance(30);
+  queue.add("a", "urgent");
+  await clock.advance(20);
+  const key = await queue.take(never);
+  await clock.advance(7);
+  expect(queue.workingMs).toEqual([7]);
+  queue.done(key);
+  expect(told).toEqual(["waited 50", "worked 7"]);
+  expect(queue.workingMs).toEqual([]);
+});
+
 test("retries of one key double from 5 ms to 1,000 s and begin anew after forget", () => {
   const queue = new WorkQueue({ clock: new ManualClock(), bucket: { perSecond: 1e9, burst: 1e9 } });
   const delays = Array.from({ length: 22 }, () => queue.retry("a"));
