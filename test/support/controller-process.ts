@@ -11,6 +11,8 @@ export interface ControllerProcessOptions {
   namespace: string;
   identity: string;
   environment?: Record<string, string>;
+  /** Another program and its arguments instead, with the same log. */
+  command?: string[];
 }
 
 /** One line of its log. */
@@ -29,7 +31,8 @@ export class ControllerProcess {
   readonly #exited: Promise<unknown>;
   readonly #wakers = new Set<() => void>();
 
-  constructor({ bundle, kubeconfig, namespace, identity, environment }: ControllerProcessOptions) {
+  constructor(options: ControllerProcessOptions) {
+    const { bundle, kubeconfig, namespace, identity, environment } = options;
     const { PATH, HOME } = process.env;
     const env = {
       PATH,
@@ -41,7 +44,7 @@ export class ControllerProcess {
       ARGUS_DEFAULT_IMAGE: "argus:test",
       ...environment,
     };
-    const command = [join(bundle, "argus.js"), "controller"];
+    const command = options.command ?? [join(bundle, "argus.js"), "controller"];
     this.#child = spawn(process.execPath, command, { env, stdio: ["ignore", "ignore", "pipe"] });
     this.#exited = once(this.#child, "exit");
     if (!this.#child.stderr) throw new Error("no stderr");

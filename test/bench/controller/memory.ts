@@ -1,13 +1,11 @@
-import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { build } from "esbuild";
 import { argusSessions } from "#cluster/resources.ts";
 import type { ArgusSession } from "#crds/kinds.ts";
 import { FakeKubelet } from "../../fakes/kubelet.ts";
 import { eventually } from "../../support/eventually.ts";
 import { runProgram } from "../../support/run-program.ts";
 import type { Row } from "../relay/report.ts";
+import { bundled } from "./bundled.ts";
 import { ForeignCpu, figure } from "./figures.ts";
 import { names, type Rig } from "./rig.ts";
 
@@ -131,7 +129,7 @@ async function informers(
   rig: Rig,
   { namespace, sessions, goal }: { namespace: string; sessions: number; goal: boolean },
 ): Promise<Row[]> {
-  const program = await bundled(rig);
+  const program = await bundled(rig, "watcher");
   const hold = async (client: string): Promise<Held> => {
     const words = [program, client, rig.peer.kubeconfig, namespace];
     const { code, stdout, stderr } = await runProgram(process.execPath, words);
@@ -165,25 +163,4 @@ async function informers(
     ),
     figure({ goal: "–", what: `the same, client-node's informer`, unit: " MiB" }, mib(stock)),
   ];
-}
-
-async function bundled({ folder }: Rig): Promise<string> {
-  const outdir = join(folder, "watcher");
-  await mkdir(outdir, { recursive: true });
-  await build({
-    entryPoints: [join(import.meta.dirname, "watcher.ts")],
-    outdir,
-    bundle: true,
-    splitting: true,
-    platform: "node",
-    format: "esm",
-    target: "node24",
-    minify: true,
-    outExtension: { ".js": ".mjs" },
-    banner: {
-      js: 'import{createRequire as bundledRequire}from"node:module";const require=bundledRequire(import.meta.url);',
-    },
-    logLevel: "warning",
-  });
-  return join(outdir, "watcher.mjs");
 }
