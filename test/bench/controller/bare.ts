@@ -6,7 +6,6 @@ import {
   pods,
   serviceAccounts,
 } from "#cluster/resources.ts";
-import type { KubeObject } from "#cluster/types.ts";
 import { buildClaims } from "#controller/session/claims.ts";
 import { buildPod } from "#controller/session/pod.ts";
 import type { ArgusSession } from "#crds/kinds.ts";
@@ -25,7 +24,7 @@ const settings = { defaultImage: "argus:test", gatewayUrl: "http://argus-gateway
 const options = { namespace, logger: silentLogger() };
 const account = { apiVersion: "v1", kind: "ServiceAccount" };
 const metadata = { name: POD.serviceAccount, namespace };
-await kube.create(serviceAccounts, { ...account, metadata } as KubeObject);
+await kube.create(serviceAccounts, { ...account, metadata });
 const never = new AbortController();
 const sessions = startInformer<ArgusSession>(kube, argusSessions, options, never.signal);
 let made = 0;
