@@ -1,53 +1,72 @@
 import { createHash } from "node:crypto";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
-import { ArgusError } from "#lib/errors.ts";
+import { ArgusError, errorMessage } from "#lib/errors.ts";
+import { applied, type Change } from "./change.ts";
+import { ChangeLog, type Tail } from "./change-log.ts";
+import { prepareDatabase } from "./schema.ts";
 import { UnreadableDocument } from "./unreadable.ts";
 
-const SCHEMA_VERSION = 1;
+/** Above it each transaction writes one document whole, the one whose changes hold the log's oldest rows. */
+const MAX_LOG_BYTES = 32 * 1024 * 1024;
 
 interface Row {
   version: number;
+  since: number;
   checksum: string;
   body: string;
 }
 
-/** The documents in one SQLite file, which this connection holds exclusively. All calls block: it belongs into a worker. */
+/**
+ * The documents in one SQLite file, which this connection holds exclusively: a row each, and the changes since in a log. All calls
+ * block: it belongs into a worker.
+ */
 export class DocumentTable {
   readonly #database: DatabaseSync;
+  readonly #begin: StatementSync;
+  readonly #commit: StatementSync;
   readonly #select: StatementSync;
   readonly #upsert: StatementSync;
   readonly #delete: StatementSync;
-  /** Versions that this process wrote or checked: no second checksum before a commit. */
+  readonly #log: ChangeLog;
+  readonly #maxLogBytes: number;
+  /** Versions of the rows that this process wrote or checked: no second checksum before a commit. */
   readonly #known = new Map<string, number>();
 
-  /** Throws an SQLite error, `SQLITE_BUSY` (5) while another process holds the file. */
-  constructor(path: string) {
+  /** Throws an SQLite error, `SQLITE_BUSY` (5) while another process holds the file; `Internal` for a file that is damaged as a whole. */
+  constructor(path: string, maxLogBytes = MAX_LOG_BYTES) {
+    this.#maxLogBytes = maxLogBytes;
     const database = new DatabaseSync(path, { timeout: 0 });
     try {
       prepareDatabase(database);
+      this.#begin = database.prepare("BEGIN IMMEDIATE");
+      this.#commit = database.prepare("COMMIT");
       this.#select = database.prepare(
-        "SELECT version, checksum, body FROM documents WHERE uid = ?",
+        "SELECT version, since, checksum, body FROM documents WHERE uid = ?",
       );
       this.#upsert = database.prepare(
-        "INSERT INTO documents (uid, version, checksum, body) VALUES (?, ?, ?, ?) ON CONFLICT (uid) DO UPDATE SET version = excluded.version, checksum = excluded.checksum, body = excluded.body",
+        "INSERT INTO documents (uid, version, since, checksum, body) VALUES (?, ?, ?, ?, ?) ON CONFLICT (uid) DO UPDATE SET version = excluded.version, since = excluded.since, checksum = excluded.checksum, body = excluded.body",
       );
       this.#delete = database.prepare("DELETE FROM documents WHERE uid = ?");
+      this.#log = new ChangeLog(database);
+      this.#database = database;
+      this.#load();
     } catch (error) {
       database.close();
       throw error;
     }
-    this.#database = database;
   }
 
   /** Runs `work` in one transaction with one sync at its end; rolled back when it throws. */
   transaction(work: () => void): void {
-    this.#database.exec("BEGIN IMMEDIATE");
+    this.#begin.run();
     try {
       work();
-      this.#database.exec("COMMIT");
+      this.#log.flush();
+      this.#shrink();
+      this.#commit.run();
     } catch (error) {
-      this.#known.clear();
       if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
+      this.#load();
       throw error;
     }
   }
@@ -56,16 +75,31 @@ export class DocumentTable {
     const row = this.#select.get(uid) as Row | undefined;
     if (!row) return undefined;
     if (row.checksum !== checksum(uid, row)) throw unreadable(uid);
+    const tail = this.#log.tail(uid);
+    const body = tail ? replay(uid, row, tail) : row.body;
     this.#known.set(uid, row.version);
-    return { version: row.version, body: row.body };
+    return { version: tail?.version ?? row.version, body };
   }
 
-  commit(uid: string, expected: number, body: string): number {
+  /** Writes the document whole. */
+  commit(uid: string, expected: number, body: string): void {
     this.#expect(uid, expected);
-    const next = { version: expected + 1, body };
-    this.#upsert.run(uid, next.version, checksum(uid, next), body);
-    this.#known.set(uid, next.version);
-    return next.version;
+    this.#write(uid, expected + 1, body);
+  }
+
+  /** Writes what changed; there is a document. */
+  change(uid: string, expected: number, change: Uint8Array): void {
+    this.#expect(uid, expected);
+    this.#log.append(uid, expected, change);
+  }
+
+  /**
+   * A document that should be committed whole next time, so that the log's oldest rows can go; one at a time, spread over the time that
+   * the log takes to fill.
+   */
+  due(): string | undefined {
+    const half = this.#maxLogBytes / 2;
+    return this.#log.bytes > half ? this.#log.due(half) : undefined;
   }
 
   remove(uid: string, expected: number): void {
@@ -73,19 +107,34 @@ export class DocumentTable {
     this.#expect(uid, expected);
     this.#delete.run(uid);
     this.#known.delete(uid);
+    this.#log.forget(uid);
   }
 
   list(): { uid: string; version: number }[] {
     const rows = this.#database.prepare("SELECT uid, version FROM documents ORDER BY uid").all();
-    return rows.map((row) => ({ uid: String(row["uid"]), version: Number(row["version"]) }));
+    return rows.map((row) => {
+      const uid = String(row["uid"]);
+      return { uid, version: this.#log.tail(uid)?.version ?? Number(row["version"]) };
+    });
   }
 
   close(): void {
     this.#database.close();
   }
 
+  #load(): void {
+    this.#known.clear();
+    const rows = this.#database.prepare("SELECT uid, version, since FROM documents").all();
+    const snapshots = rows.map(({ uid, version, since }) => {
+      return [String(uid), { version: Number(version), since: Number(since) }] as const;
+    });
+    this.#log.load(new Map(snapshots));
+  }
+
   #version(uid: string): number {
-    return this.#known.get(uid) ?? this.read(uid)?.version ?? 0;
+    const known = this.#known.get(uid);
+    if (known === undefined) return this.read(uid)?.version ?? 0;
+    return this.#log.tail(uid)?.version ?? known;
   }
 
   #expect(uid: string, expected: number): void {
@@ -97,42 +146,68 @@ export class DocumentTable {
       expected,
     });
   }
-}
 
-function prepareDatabase(database: DatabaseSync): void {
-  // Exclusive before the first access: no shared-memory file, and the lock is held until the end.
-  database.exec("PRAGMA locking_mode = EXCLUSIVE");
-  database.exec("PRAGMA journal_mode = WAL");
-  database.exec("PRAGMA synchronous = FULL");
-  const { user_version: found } = database.prepare("PRAGMA user_version").get() as {
-    user_version: number;
-  };
-  if (found > SCHEMA_VERSION) {
-    throw new ArgusError(
-      "InvalidInput",
-      "The state store was written by a newer Argus: start that version, or give this one another state folder.",
-      { found, supported: SCHEMA_VERSION },
-    );
+  #write(uid: string, version: number, body: string): void {
+    this.#log.flush();
+    const row = { version, since: this.#log.lastSeq, body };
+    this.#upsert.run(uid, version, row.since, checksum(uid, row), body);
+    this.#known.set(uid, version);
+    this.#log.forget(uid);
   }
-  // A write transaction takes the exclusive lock now, not at the first commit.
-  database.exec(
-    `BEGIN IMMEDIATE;
-     CREATE TABLE IF NOT EXISTS documents (
-       uid TEXT PRIMARY KEY, version INTEGER NOT NULL, checksum TEXT NOT NULL, body TEXT NOT NULL
-     ) STRICT;
-     PRAGMA user_version = ${SCHEMA_VERSION};
-     COMMIT`,
-  );
+
+  #shrink(): void {
+    this.#log.trim();
+    const oldest = this.#log.bytes > this.#maxLogBytes && this.#log.oldest();
+    if (oldest) this.#rewrite(oldest);
+  }
+
+  #rewrite(uid: string): void {
+    try {
+      const { version, body } = this.read(uid) ?? { version: 0, body: "" };
+      this.#write(uid, version, body);
+    } catch (error) {
+      if (!(error instanceof UnreadableDocument)) throw error;
+      this.#putAside(uid);
+    }
+  }
+
+  /** A document that cannot be read keeps what there is of it, under a checksum that never fits; the log need not wait for it. */
+  #putAside(uid: string): void {
+    const { version = 0, body = "" } = (this.#select.get(uid) ?? {}) as Partial<Row>;
+    const rest = (this.#log.tail(uid)?.changes ?? []).map(textOf);
+    this.#log.flush();
+    this.#upsert.run(uid, version, this.#log.lastSeq, "damaged", [body, ...rest].join("\n"));
+    this.#known.delete(uid);
+    this.#log.forget(uid);
+  }
 }
 
-function checksum(uid: string, { version, body }: { version: number; body: string }): string {
-  return createHash("sha256").update(`${uid}\n${version}\n`).update(body).digest("base64");
+const textOf = (bytes: Uint8Array): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString();
+
+function replay(uid: string, row: Row, { broken, changes }: Tail): string {
+  if (broken) throw unreadable(uid);
+  try {
+    let document: unknown = JSON.parse(row.body);
+    for (const change of changes) {
+      document = applied(document, JSON.parse(textOf(change)) as Change);
+    }
+    return JSON.stringify(document);
+  } catch (error) {
+    throw unreadable(uid, errorMessage(error));
+  }
 }
 
-function unreadable(uid: string): UnreadableDocument {
+/** 0 = written before there was a log. */
+function checksum(uid: string, { version, since, body }: Omit<Row, "checksum">): string {
+  const head = since > 0 ? `${uid}\n${version}\n${since}\n` : `${uid}\n${version}\n`;
+  return createHash("sha256").update(head).update(body).digest("base64");
+}
+
+function unreadable(uid: string, problem?: string): UnreadableDocument {
   return new UnreadableDocument(
     "ChecksumMismatch",
     "The document fails its checksum and is left as it is: restore the state folder from a backup.",
-    { uid },
+    { uid, ...(problem === undefined ? {} : { problem }) },
   );
 }

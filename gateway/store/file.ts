@@ -2,9 +2,10 @@ import { mkdir, statfs } from "node:fs/promises";
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { ArgusError } from "#lib/errors.ts";
-import type { StoreReply, StoreRequest } from "./protocol.ts";
+import { difference } from "./change.ts";
+import type { StoreReply } from "./protocol.ts";
+import { Requests } from "./requests.ts";
 import { MAX_DOCUMENT_BYTES, type Store, type StoredDocument } from "./store.ts";
-import { UnreadableDocument } from "./unreadable.ts";
 
 /** f_type of file systems on which POSIX locks or syncs cannot be trusted. */
 const NETWORK_FILE_SYSTEMS = new Map([
@@ -15,8 +16,8 @@ const NETWORK_FILE_SYSTEMS = new Map([
   [0x01021997, "9p"],
   [0x00c36400, "Ceph"],
 ]);
-/** Requests that may wait for the disk at once. */
-const MAX_PENDING = 10_000;
+/** Changes of one document: each reading of it repeats them. */
+const MAX_CHANGES = 1000;
 
 export interface FileStoreOptions {
   /** Made when missing; nothing else may open the files in it. */
@@ -27,16 +28,15 @@ export interface FileStoreOptions {
   onHeld?: (holder: string) => void;
 }
 
-interface Waiter {
-  resolve(value: unknown): void;
-  reject(error: Error): void;
+/** A document as it was committed last, to find out what the next commit changes. */
+interface Base {
+  version: number;
+  body: unknown;
+  /** At least as much as its JSON has. */
+  bytes: number;
+  /** Written since it was written whole. */
+  changes: number;
 }
-
-type Operation = StoreRequest extends infer R
-  ? R extends { id: number }
-    ? Omit<R, "id">
-    : never
-  : never;
 
 /** Opens the SQLite store in a thread of its own; waits while another process holds it. */
 export async function openFileStore(
@@ -73,11 +73,14 @@ async function refuseNetworkFileSystem(folder: string): Promise<void> {
 
 class FileStore implements Store {
   readonly #worker: Worker;
-  readonly #waiters = new Map<number, Waiter>();
+  readonly #requests: Requests;
+  /** By uid; their owners hold the same bodies. */
+  readonly #bases = new Map<string, Base>();
+  /** Documents that the worker wants whole. */
+  readonly #due = new Set<string>();
   readonly #opened = Promise.withResolvers<void>();
   readonly #failed = Promise.withResolvers<void>();
-  #nextId = 1;
-  #error: Error | undefined;
+  #isOver = false;
 
   constructor({ folder, onHeld }: FileStoreOptions) {
     this.#worker = new Worker(
@@ -87,6 +90,7 @@ class FileStore implements Store {
         execArgv: ["--disable-warning=ExperimentalWarning"],
       },
     );
+    this.#requests = new Requests(this.#worker);
     this.#opened.promise.catch(() => {});
     this.#failed.promise.catch(() => {});
     this.#worker.on("message", (message: StoreReply) => this.#receive(message, onHeld));
@@ -105,37 +109,57 @@ class FileStore implements Store {
   }
 
   async read(uid: string): Promise<StoredDocument | undefined> {
-    const found = (await this.#ask({ op: "read", uid })) as
+    const found = (await this.#requests.ask({ op: "read", uid })) as
       | { version: number; body: string }
       | undefined;
     return found && { version: found.version, body: JSON.parse(found.body) };
   }
 
   async commit(uid: string, expected: number, body: unknown): Promise<number> {
+    const base = this.#bases.get(uid);
+    const change = base?.version === expected ? this.#change(uid, base, body) : undefined;
+    const kept = change
+      ? { bytes: (base?.bytes ?? 0) + change.bytes, changes: (base?.changes ?? 0) + 1 }
+      : { bytes: await this.#commitWhole(uid, expected, body), changes: 0 };
+    if (change) await this.#requests.change(uid, expected, change);
+    this.#bases.set(uid, { version: expected + 1, body, ...kept });
+    return expected + 1;
+  }
+
+  /** Undefined when it is time to write everything. */
+  #change(uid: string, base: Base, body: unknown): { text: string; bytes: number } | undefined {
+    if (base.changes >= MAX_CHANGES || this.#due.has(uid)) return undefined;
+    const text = JSON.stringify(difference(base.body, body) ?? { set: body });
+    const bytes = Buffer.byteLength(text);
+    return base.bytes + bytes <= MAX_DOCUMENT_BYTES ? { text, bytes } : undefined;
+  }
+
+  async #commitWhole(uid: string, expected: number, body: unknown): Promise<number> {
     const text = JSON.stringify(body);
     const bytes = Buffer.byteLength(text);
     if (bytes > MAX_DOCUMENT_BYTES) {
-      throw new ArgusError("TooLarge", "The document is over its bound: nothing was written.", {
-        uid,
-        bytes,
-        limit: MAX_DOCUMENT_BYTES,
-      });
+      const message = "The document is over its bound: nothing was written.";
+      throw new ArgusError("TooLarge", message, { uid, bytes, limit: MAX_DOCUMENT_BYTES });
     }
-    return Number(await this.#ask({ op: "commit", uid, expected, body: text }));
+    this.#due.delete(uid);
+    await this.#requests.ask({ op: "commit", uid, expected, body: text });
+    return bytes;
   }
 
   async list(): Promise<{ uid: string; version: number }[]> {
-    return (await this.#ask({ op: "list" })) as { uid: string; version: number }[];
+    return (await this.#requests.ask({ op: "list" })) as { uid: string; version: number }[];
   }
 
   async remove(uid: string, expected: number): Promise<void> {
-    await this.#ask({ op: "remove", uid, expected });
+    this.#bases.delete(uid);
+    this.#due.delete(uid);
+    await this.#requests.ask({ op: "remove", uid, expected });
   }
 
   async close(): Promise<void> {
-    if (this.#error) return;
+    if (this.#isOver) return;
     const exited = new Promise((resolve) => this.#worker.once("exit", resolve));
-    await this.#ask({ op: "close" });
+    await this.#requests.ask({ op: "close" });
     this.#failed.resolve();
     await exited;
   }
@@ -145,42 +169,19 @@ class FileStore implements Store {
     await this.#worker.terminate();
   }
 
-  #ask(operation: Operation): Promise<unknown> {
-    if (this.#error) return Promise.reject(this.#error);
-    if (this.#waiters.size >= MAX_PENDING) {
-      return Promise.reject(new ArgusError("Busy", "Too many writes wait for the disk."));
-    }
-    const id = this.#nextId;
-    this.#nextId += 1;
-    return new Promise((resolve, reject) => {
-      this.#waiters.set(id, { resolve, reject });
-      this.#worker.postMessage({ id, ...operation });
-    });
-  }
-
   #receive(message: StoreReply, onHeld?: (holder: string) => void): void {
-    if ("id" in message) return this.#settle(message);
-    if (message.event === "open") this.#opened.resolve();
+    if (message.event === "outcomes") {
+      for (const outcome of message.outcomes) this.#requests.settle(outcome);
+      if (message.whole !== undefined) this.#due.add(message.whole);
+    } else if (message.event === "open") this.#opened.resolve();
     else if (message.event === "held") onHeld?.(message.holder);
     else this.#fail(new ArgusError("Internal", `The state store failed: ${message.message}`));
   }
 
-  #settle(message: Extract<StoreReply, { id: number }>): void {
-    const waiter = this.#waiters.get(message.id);
-    this.#waiters.delete(message.id);
-    if ("error" in message) {
-      const { code, message: text, facts, reason } = message.error;
-      waiter?.reject(
-        reason ? new UnreadableDocument(reason, text, facts) : new ArgusError(code, text, facts),
-      );
-    } else waiter?.resolve(message.value);
-  }
-
   #fail(error: Error): void {
-    this.#error ??= error;
-    this.#opened.reject(this.#error);
-    this.#failed.reject(this.#error);
-    for (const waiter of this.#waiters.values()) waiter.reject(this.#error);
-    this.#waiters.clear();
+    this.#isOver = true;
+    this.#requests.fail(error);
+    this.#opened.reject(error);
+    this.#failed.reject(error);
   }
 }

@@ -4,7 +4,14 @@ import { join } from "node:path";
 import { parentPort, threadId, workerData } from "node:worker_threads";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
 import { DocumentTable } from "./database.ts";
-import type { PlainError, StoreReply, StoreRequest } from "./protocol.ts";
+import type {
+  Changes,
+  Operation,
+  Outcome,
+  PlainError,
+  StoreReply,
+  StoreRequest,
+} from "./protocol.ts";
 import { UnreadableDocument } from "./unreadable.ts";
 
 /** The store's thread: a sync blocks here and nowhere else. Commits that arrive during one share the next. */
@@ -72,11 +79,11 @@ function work(): void {
   if (!table || waiting.length === 0) return;
   const batch = waiting;
   waiting = [];
-  const replies: StoreReply[] = [];
+  const outcomes: Outcome[] = [];
   try {
     const open = table;
     open.transaction(() => {
-      for (const request of batch) replies.push(answer(open, request));
+      for (const request of batch) outcomes.push(answer(open, request));
     });
   } catch (error) {
     if (sqliteCode(error) !== FULL) return fatal(error);
@@ -84,24 +91,43 @@ function work(): void {
       "Unavailable",
       "The disk of the state store is full: free some space.",
     );
-    for (const { id } of batch) reply({ id, error: plain(full) });
+    reply({ event: "outcomes", outcomes: batch.map(({ id }) => ({ id, error: plain(full) })) });
     return;
   }
-  for (const each of replies) reply(each);
+  reply({ event: "outcomes", outcomes, whole: table.due() });
   if (batch.some(({ op }) => op === "close")) close();
 }
 
-function answer(open: DocumentTable, request: StoreRequest): StoreReply {
+function answer(open: DocumentTable, request: StoreRequest): Outcome {
+  if (request.op === "changes") return { id: request.id, refused: change(open, request) };
   try {
     return { id: request.id, value: run(open, request) };
   } catch (error) {
-    // Only our own refusals belong to one request; a failing database ends the batch.
-    if (!(error instanceof ArgusError)) throw error;
-    return { id: request.id, error: plain(error) };
+    return { id: request.id, error: refusal(error) };
   }
 }
 
-function run(open: DocumentTable, request: StoreRequest): unknown {
+function change(open: DocumentTable, changes: Changes): [number, PlainError][] {
+  const refused: [number, PlainError][] = [];
+  let at = 0;
+  for (const [place, length] of changes.lengths.entries()) {
+    const bytes = changes.bytes.subarray(at, (at += length));
+    try {
+      open.change(changes.uids[place] ?? "", changes.expected[place] ?? 0, bytes);
+    } catch (error) {
+      refused.push([place, refusal(error)]);
+    }
+  }
+  return refused;
+}
+
+/** Only our own refusals belong to one request; a failing database ends the batch. */
+function refusal(error: unknown): PlainError {
+  if (error instanceof ArgusError) return plain(error);
+  throw error;
+}
+
+function run(open: DocumentTable, request: Operation): unknown {
   switch (request.op) {
     case "read":
       return open.read(request.uid);
@@ -129,9 +155,9 @@ function close(): void {
   port?.close();
 }
 
-port?.on("message", (request: StoreRequest) => {
-  waiting.push(request);
-  if (!table && request.op === "close") process.exit(0);
-  if (waiting.length === 1) setImmediate(work);
+port?.on("message", (requests: StoreRequest[]) => {
+  if (waiting.length === 0) setImmediate(work);
+  waiting.push(...requests);
+  if (!table && requests.some(({ op }) => op === "close")) process.exit(0);
 });
 if (threadId > 0) open();

@@ -11,6 +11,7 @@ const listed = [
 /** Sizes of single values and arithmetic limits: nothing grows up to them. */
 const NO_LISTS = new Set([
   "bot/format/flanking.ts MAX_WORD",
+  "gateway/store/change.ts MAX_SEARCHES",
   "lib/buffer-pool.ts MAX_WASTE",
   "lib/clock.ts MAX_TIMER_MS",
   "lib/frames.ts MAX_HEADER_BYTES",

@@ -1,0 +1,137 @@
+import type { Worker } from "node:worker_threads";
+import { ArgusError } from "#lib/errors.ts";
+import type { Changes, Operation, Outcome, PlainError, StoreRequest } from "./protocol.ts";
+import { UnreadableDocument } from "./unreadable.ts";
+
+/** Requests that may wait for the disk at once. */
+const MAX_PENDING = 10_000;
+/** So many changes leave before the turn of the event loop is over. */
+const EARLY_CHANGES = 32;
+
+interface Waiter {
+  resolve(value: unknown): void;
+  reject(error: Error): void;
+}
+
+/** Changes that leave together. */
+interface Group {
+  id: number;
+  uids: string[];
+  expected: number[];
+  texts: string[];
+  lengths: number[];
+}
+
+/** The requests to the worker thread and who waits for them. Those of one turn of the event loop leave together, in their order. */
+export class Requests {
+  readonly #worker: Worker;
+  /** By the id of a request; of a group of changes one for each. */
+  readonly #waiters = new Map<number, Waiter[]>();
+  #pending = 0;
+  #nextId = 1;
+  #outgoing: StoreRequest[] = [];
+  #group: Group | undefined;
+  #scheduled = false;
+  #error: Error | undefined;
+
+  constructor(worker: Worker) {
+    this.#worker = worker;
+  }
+
+  /** Resolves to what the worker answers. */
+  ask(operation: Operation): Promise<unknown> {
+    const { promise, ...waiter } = Promise.withResolvers<unknown>();
+    const id = this.#admit(waiter);
+    if (id === undefined) return promise;
+    this.#closeGroup();
+    this.#outgoing.push({ id, ...operation });
+    return promise;
+  }
+
+  /** Resolves when the change is durable. `bytes` = length of the text in UTF-8. */
+  change(uid: string, expected: number, change: { text: string; bytes: number }): Promise<unknown> {
+    const { promise, ...waiter } = Promise.withResolvers<unknown>();
+    const id = this.#admit(waiter, this.#group?.id);
+    if (id === undefined) return promise;
+    this.#group ??= { id, uids: [], expected: [], texts: [], lengths: [] };
+    this.#group.uids.push(uid);
+    this.#group.expected.push(expected);
+    this.#group.texts.push(change.text);
+    this.#group.lengths.push(change.bytes);
+    // The first ones reach the disk while this thread still makes the others.
+    if (this.#group.lengths.length >= EARLY_CHANGES) this.#send();
+    return promise;
+  }
+
+  settle(outcome: Outcome): void {
+    const waiters = this.#waiters.get(outcome.id) ?? [];
+    this.#waiters.delete(outcome.id);
+    this.#pending -= waiters.length;
+    if ("refused" in outcome) {
+      for (const [place, error] of outcome.refused) waiters[place]?.reject(thrown(error));
+    }
+    for (const waiter of waiters) {
+      // Who was refused above is settled already.
+      if ("error" in outcome) waiter.reject(thrown(outcome.error));
+      else waiter.resolve("value" in outcome ? outcome.value : undefined);
+    }
+  }
+
+  /** Everybody who waits or will ask gets this error. */
+  fail(error: Error): void {
+    this.#error ??= error;
+    for (const waiter of [...this.#waiters.values()].flat()) waiter.reject(this.#error);
+    this.#waiters.clear();
+  }
+
+  /** The id under which the waiter is kept; undefined when it was rejected. */
+  #admit(waiter: Waiter, group?: number): number | undefined {
+    const refusal =
+      this.#error ??
+      (this.#pending >= MAX_PENDING
+        ? new ArgusError("Busy", "Too many writes wait for the disk.")
+        : undefined);
+    if (refusal) return void waiter.reject(refusal);
+    if (!this.#scheduled) setImmediate(() => this.#send());
+    this.#scheduled = true;
+    this.#pending += 1;
+    const id = group ?? this.#nextId++;
+    const waiters = this.#waiters.get(id);
+    if (waiters) waiters.push(waiter);
+    else this.#waiters.set(id, [waiter]);
+    return id;
+  }
+
+  #closeGroup(): void {
+    if (!this.#group) return;
+    this.#outgoing.push(changesOf(this.#group));
+    this.#group = undefined;
+  }
+
+  #send(): void {
+    this.#scheduled = false;
+    this.#closeGroup();
+    const requests = this.#outgoing;
+    if (requests.length === 0) return;
+    this.#outgoing = [];
+    const handedOver = requests.flatMap((each) =>
+      each.op === "changes" ? [each.bytes.buffer] : [],
+    );
+    this.#worker.postMessage(requests, handedOver as ArrayBuffer[]);
+  }
+}
+
+function changesOf({ id, uids, expected, texts, lengths }: Group): { id: number } & Changes {
+  const total = lengths.reduce((sum, length) => sum + length, 0);
+  // Not from the pool: the memory leaves this thread.
+  const bytes = Buffer.allocUnsafeSlow(total);
+  let at = 0;
+  for (const text of texts) at += bytes.write(text, at);
+  return { id, op: "changes", uids, expected, lengths, bytes };
+}
+
+function thrown({ code, message, facts, reason }: PlainError): ArgusError {
+  return reason
+    ? new UnreadableDocument(reason, message, facts)
+    : new ArgusError(code, message, facts);
+}
