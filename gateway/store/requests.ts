@@ -86,12 +86,12 @@ export class Requests {
 
   /** The id under which the waiter is kept; undefined when it was rejected. */
   #admit(waiter: Waiter, group?: number): number | undefined {
-    const refusal =
-      this.#error ??
-      (this.#pending >= MAX_PENDING
-        ? new ArgusError("Busy", "Too many writes wait for the disk.")
-        : undefined);
-    if (refusal) return void waiter.reject(refusal);
+    const full = this.#pending >= MAX_PENDING;
+    const refusal = this.#error ?? (full ? tooMany() : undefined);
+    if (refusal) {
+      waiter.reject(refusal);
+      return undefined;
+    }
     if (!this.#scheduled) setImmediate(() => this.#send());
     this.#scheduled = true;
     this.#pending += 1;
@@ -128,6 +128,10 @@ function changesOf({ id, uids, expected, texts, lengths }: Group): { id: number 
   let at = 0;
   for (const text of texts) at += bytes.write(text, at);
   return { id, op: "changes", uids, expected, lengths, bytes };
+}
+
+function tooMany(): ArgusError {
+  return new ArgusError("Busy", "Too many writes wait for the disk.");
 }
 
 function thrown({ code, message, facts, reason }: PlainError): ArgusError {
