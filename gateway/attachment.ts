@@ -2,6 +2,7 @@ import type { ArgusSession } from "#crds/kinds.ts";
 import { textFrame } from "#lib/frames.ts";
 import { CLOSE, type SessionParams, type StatusParams } from "#protocol/client.ts";
 import { RPC_ERROR } from "#protocol/envelope.ts";
+import { EVENT_ENDED } from "#protocol/event-methods.ts";
 import { INPUT_ENDED } from "#protocol/lane-methods.ts";
 import { answerOwn, errorAnswer, type OwnRequest } from "./argus-methods.ts";
 import type { Principal } from "./auth.ts";
@@ -9,6 +10,7 @@ import type { BridgeSink } from "./bridge-connection.ts";
 import type { ClientHandler, ClientSocket } from "./client-socket.ts";
 import type { GatewayContext } from "./context.ts";
 import type { GreetedBridge } from "./dial.ts";
+import { endedRow } from "./event-view.ts";
 import { intercept } from "./intercept.ts";
 import { LineFramer } from "./line-framer.ts";
 
@@ -67,12 +69,17 @@ export class Attachment implements ClientHandler, BridgeSink {
   bind(client: ClientSocket): void {
     this.#client = client;
     const { context, session } = this.#options;
-    this.#unwatch = context.lanes.watch(session.metadata.uid ?? "", {
-      onEnded: ({ input }) => {
-        if (!input) return;
-        client.send([textFrame(JSON.stringify({ method: INPUT_ENDED, params: input }))]);
-      },
+    const uid = session.metadata.uid ?? "";
+    const tell = (method: string, params: unknown) =>
+      client.send([textFrame(JSON.stringify({ method, params }))]);
+    const inputs = context.lanes.watch(uid, {
+      onEnded: ({ input }) => input && tell(INPUT_ENDED, input),
     });
+    const events = context.eventEnds.watch(uid, (ended) => tell(EVENT_ENDED, endedRow(ended)));
+    this.#unwatch = () => {
+      inputs();
+      events();
+    };
   }
 
   /** Sends `argus/session` without boot and seq, unless it was sent. */

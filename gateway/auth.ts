@@ -10,7 +10,8 @@ export type Principal =
   | { kind: "admin" }
   /** `expiresAt` in ms since the epoch. */
   | { kind: "client"; grants: Grant[]; expiresAt: number }
-  | { kind: "pod"; session: string; podUid: string };
+  | { kind: "pod"; session: string; podUid: string }
+  | { kind: "controller" };
 
 /** Three distinct states: no token, one that opens nothing, one that names somebody. */
 export type Credential =
@@ -26,6 +27,8 @@ export interface AuthOptions {
   keys: KeyRing;
   directory: Directory;
   podTokens: PodTokens;
+  /** Name of the controller's service account. */
+  controllerAccount: string;
 }
 
 /** Says who a token names. */
@@ -52,15 +55,24 @@ export class Authenticator {
     if (token === undefined || token === "") return { state: "absent" };
     if (this.#isAdmin(token)) return { state: "valid", principal: { kind: "admin" } };
     const identity = await this.#options.podTokens.check(token);
-    if (identity?.user !== this.#podUser()) return INVALID;
+    if (identity?.user !== this.#user(POD.serviceAccount)) return INVALID;
     const session = this.#sessionOfPod(identity.podUid);
     if (session === undefined) return INVALID;
     return { state: "valid", principal: { kind: "pod", session, podUid: identity.podUid } };
   }
 
+  /** For whoever reports what happened: a person's token, or the controller's projected one. Throws as {@link PodTokens.check}. */
+  async reporter(token: string | undefined): Promise<Credential> {
+    const person = await this.person(token);
+    if (person.state !== "invalid") return person;
+    const identity = await this.#options.podTokens.check(token ?? "");
+    if (identity?.user !== this.#user(this.#options.controllerAccount)) return INVALID;
+    return { state: "valid", principal: { kind: "controller" } };
+  }
+
   /** Whether this principal may use the session now; a raised tokenGeneration or a new object of the same name ends it. */
   mayUse(principal: Principal, name: string): boolean {
-    if (principal.kind === "admin") return true;
+    if (principal.kind === "admin" || principal.kind === "controller") return true;
     if (principal.kind === "pod") return principal.session === name;
     const grant = principal.grants.find((each) => each.name === name);
     return grant !== undefined && this.#holds(grant);
@@ -75,8 +87,8 @@ export class Authenticator {
     return timingSafeEqual(digest(token), this.#adminDigest);
   }
 
-  #podUser(): string {
-    return `system:serviceaccount:${this.#options.namespace}:${POD.serviceAccount}`;
+  #user(account: string): string {
+    return `system:serviceaccount:${this.#options.namespace}:${account}`;
   }
 
   #sessionOfPod(podUid: string): string | undefined {

@@ -1,6 +1,7 @@
 import type { Logger } from "#lib/logger.ts";
 import type { Authenticator } from "./auth.ts";
 import type { Directory } from "./directory.ts";
+import type { EventEnds } from "./event-ends.ts";
 import type { KeyRing } from "./key-ring.ts";
 import type { Lanes } from "./lanes/lanes.ts";
 import type { Liveness } from "./liveness.ts";
@@ -14,6 +15,7 @@ export interface GatewayContext {
   podTokens: PodTokens;
   liveness: Liveness;
   lanes: Lanes;
+  eventEnds: EventEnds;
   /** Asks for the public keys to be written again: a pod did not know ours. */
   republish: () => void;
   logger: Logger;
@@ -22,4 +24,4 @@ export interface GatewayContext {
 }
 
 /** What lanes need of it. */
-export type LaneContext = Omit<GatewayContext, "lanes">;
+export type LaneContext = Omit<GatewayContext, "lanes" | "eventEnds">;

@@ -8,6 +8,7 @@ import { LABEL } from "#protocol/pod.ts";
 import { Authenticator } from "./auth.ts";
 import type { GatewayContext } from "./context.ts";
 import { Directory } from "./directory.ts";
+import { EventEnds } from "./event-ends.ts";
 import { type HttpServer, startHttp } from "./http.ts";
 import { KeyRing } from "./key-ring.ts";
 import { Lanes } from "./lanes/lanes.ts";
@@ -24,6 +25,7 @@ import { STOPPING } from "./upgrade.ts";
 
 /** Clients get this long to take their close frame. */
 const DRAIN_MS = 3000;
+const CONTROLLER_ACCOUNT = "argus-controller";
 
 /**
  * Lets clients reach sessions and owns the durable state. Resolves when it is ready; until then `/healthz` answers
@@ -129,6 +131,7 @@ async function openWith(
     keys,
     directory,
     podTokens,
+    controllerAccount: options.controllerAccount ?? CONTROLLER_ACCOUNT,
   });
   readiness.waitFor("cluster", "sessions and pods are being listed");
   readiness.waitFor("keys", "the gateway's public keys are being published");
@@ -147,10 +150,12 @@ async function openWith(
     signal,
   };
   const lanes = new Lanes(store, shared);
+  const eventEnds = new EventEnds();
+  lanes.watchDocuments(eventEnds);
   readiness.waitFor("lanes", "the messages accepted before are being read");
   await lanes.resume();
   readiness.done("lanes");
-  const context: GatewayContext = { ...shared, lanes };
+  const context: GatewayContext = { ...shared, lanes, eventEnds };
   return { context, store, epoch, background: [sessions, sessionPods, publisher, lanes] };
 }
 

@@ -13,6 +13,8 @@ export interface GatewayOptions {
   /** The one admin token. */
   adminToken: string;
   kube: KubeClient;
+  /** Name of the controller's service account in the namespace; `argus-controller` when absent. */
+  controllerAccount?: string;
   /** Model proxy; without a key it answers 503 and says so. */
   model: { upstream: string; key?: string };
   /** Spec of a session that the gateway makes on a client's request. */

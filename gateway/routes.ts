@@ -106,7 +106,8 @@ function onlyAdmin(credential: Credential): void {
   if (identified(credential).kind !== "admin") throw new ArgusError("Forbidden", "Forbidden");
 }
 
-function firstIssue(error: { issues: { path: PropertyKey[]; message: string }[] }): string {
+/** The first thing that is wrong, with its field. */
+export function firstIssue(error: { issues: { path: PropertyKey[]; message: string }[] }): string {
   const issue = error.issues[0];
   const field = issue?.path.map(String).join(".");
   return field ? `${field}: ${issue?.message}` : (issue?.message ?? "Invalid body");

@@ -41,10 +41,52 @@ export const EventAnswer = z.object({
 });
 export type EventAnswer = z.infer<typeof EventAnswer>;
 
+/** An event as any sender posts it; a schedule's slot is one of them. */
+export const EventRequest = z.object({
+  /** A repeat is the same event. Without one each request is an event of its own. */
+  key: z.string().min(1).max(512).optional(),
+  /** Name of the ArgusSession; the one that the token names, else `main`. */
+  sessionId: z.string().min(1).max(253).optional(),
+  /** `main` = the main thread, as if no thread were named. */
+  target: z.string().max(64).nullish(),
+  threadId: z.string().min(1).max(512).nullish(),
+  kind: z.string().min(1).max(64).default("system"),
+  text: z.string(),
+  meta: z.record(z.string(), z.unknown()).optional(),
+  /** False: it is told in the next turn and starts none. */
+  wakes: z.boolean().default(true),
+  concurrencyPolicy: ConcurrencyPolicy.default("Allow"),
+  slot: z.iso.datetime().optional(),
+  /** Only the admin and the controller name one. */
+  source: z
+    .object({ name: z.string().min(1).max(253), uid: z.string().min(1).max(128) })
+    .optional(),
+});
+export type EventRequest = z.infer<typeof EventRequest>;
+
+/** `GET` with `key` (and `sessionId`): what became of an event. */
+export const EVENT_STATUS_PATH = "/automation/systemEvent";
+
+/**
+ * 200. `DeadLettered` = given up with a reason; it runs again only when a person replays it. 404 with code `EventNotFound`: this
+ * session never had an event of this key, or has forgotten it; `SessionNotFound` as above.
+ */
+export const EventStatus = z.object({
+  ok: z.literal(true),
+  key: z.string(),
+  state: z.enum(["Queued", "Running", "Succeeded", "DeadLettered", "Skipped"]),
+  /** Why it ended so, or why its last try failed; empty when there is nothing to say. */
+  reason: z.string().max(1024),
+  finishedAt: z.iso.datetime().optional(),
+  /** The latest slot of the same source whose turn completed. */
+  lastSuccessfulSlot: z.iso.datetime().optional(),
+});
+export type EventStatus = z.infer<typeof EventStatus>;
+
 /** The body of a refusal; `code` only where a machine must tell it from others of the same status. */
 export const EventRefusal = z.object({
   detail: z.string().optional(),
-  code: z.enum(["SessionNotFound"]).optional().catch(undefined),
+  code: z.enum(["SessionNotFound", "EventNotFound"]).optional().catch(undefined),
 });
 export type EventRefusal = z.infer<typeof EventRefusal>;
 

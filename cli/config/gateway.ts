@@ -35,6 +35,9 @@ export const GatewayEnvironment = z.object({
     .string()
     .default("/var/lib/argus/state")
     .meta({ description: "Folder of the state store; local disk only" }),
+  ARGUS_CONTROLLER_ACCOUNT: z.string().default("argus-controller").meta({
+    description: "Service account that the controller proves itself by when it posts slots",
+  }),
   ARGUS_LISTEN: listenAddress("127.0.0.1:8080").meta({
     description: "Address and port of clients, pods and health",
   }),
@@ -74,6 +77,7 @@ export function gatewayOptions(
     namespace: set.ARGUS_NAMESPACE,
     stateFolder: set.ARGUS_STATE_FOLDER,
     adminToken: set.ARGUS_TOKEN,
+    controllerAccount: set.ARGUS_CONTROLLER_ACCOUNT,
     kube,
     model: { upstream: set.ARGUS_MODEL_UPSTREAM, ...(key ? { key } : {}) },
     sessionTemplate: set.ARGUS_SESSION_TEMPLATE ?? {},

@@ -216,3 +216,25 @@ export function findEvent(
   const ended = endedEvents.findLast((each) => each.key === key);
   return ended && { state: "ended", ended };
 }
+
+/** A person gives up an event that waits, or forgets the words of a dead one: then it cannot be replayed any more. */
+export function dropEvent(
+  document: SessionDocument,
+  { key, now, limit }: { key: string; now: number; limit: number },
+): Reduced<SessionDocument, "dropped" | "running" | "unknown"> {
+  const found = findEvent(document, key);
+  if (!found) return { document, answer: "unknown" };
+  if (found.state === "running") return { document, answer: "running" };
+  if ("event" in found) {
+    const { event } = found;
+    const ended = endedOf(event, { state: "dead", reason: "dropped by a person", now });
+    const events = document.events.filter((each) => each !== event);
+    const after = { ...document, events, endedEvents: [...document.endedEvents, ended] };
+    return { document: expire(after, now, limit), answer: "dropped" };
+  }
+  const { ended } = found;
+  if (ended.state !== "dead") return { document, answer: "unknown" };
+  const { text: _, ...wordless } = ended;
+  const endedEvents = document.endedEvents.map((each) => (each === ended ? wordless : each));
+  return { document: { ...document, endedEvents }, answer: "dropped" };
+}

@@ -1,70 +1,8 @@
-import { createInterface } from "node:readline";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { ownWords } from "#protocol/prompt-text.ts";
-import type { FakePeer } from "#test/fakes/bridge.ts";
+import { LaneBridge } from "#test/fakes/lane-bridge.ts";
 import { eventually } from "#test/support/eventually.ts";
 import { ADMIN, GatewayRig } from "#test/support/gateway.ts";
-import { type Message, WsClient } from "#test/support/ws-client.ts";
-
-/** The part of a bridge that a lane sees: a ledger, a thread, and a test that ends turns. */
-class LaneBridge {
-  readonly started: { id: string; text: string; thread: string }[] = [];
-  readonly roles: string[] = [];
-  /** Input id → its turn's status. */
-  readonly ledger = new Map<string, { turn: string; status: string }>();
-  /** Refuse the next starts with these reasons. */
-  refusals: { code: number; message: string; data?: { reason: string } }[] = [];
-  threads = 0;
-  readonly #peers = new Set<FakePeer>();
-
-  onPeer = (peer: FakePeer): void => {
-    this.roles.push(peer.hello.role);
-    this.#peers.add(peer);
-    peer.socket.on("close", () => this.#peers.delete(peer));
-    const lines = createInterface({ input: peer.socket });
-    lines.on("line", (line) => this.#serve(peer, JSON.parse(line)));
-    peer.socket.resume();
-  };
-
-  end(id: string, status = "completed", error?: { message: string }): void {
-    const entry = this.ledger.get(id);
-    if (!entry) throw new Error(`no turn of ${id}`);
-    entry.status = status;
-    const turn = { id: entry.turn, status, error: error ?? null };
-    this.#tellAll({ method: "turn/completed", params: { threadId: "t1", turn } });
-  }
-
-  cut(): void {
-    for (const { socket } of this.#peers) socket.destroy();
-  }
-
-  #serve(peer: FakePeer, { id, method, params }: Message): void {
-    const answer = (body: object) => peer.socket.write(`${JSON.stringify({ id, ...body })}\n`);
-    if (method === "thread/start") {
-      this.threads += 1;
-      answer({ result: { thread: { id: `t${this.threads}` } } });
-    } else if (method === "turn/start") answer(this.#start(params ?? {}));
-    else answer({ error: { code: -32600, message: `unknown method ${method}` } });
-  }
-
-  #start(params: Record<string, unknown>): object {
-    const error = this.refusals.shift();
-    if (error) return { error };
-    const input = String(params["clientUserMessageId"]);
-    const known = this.ledger.get(input);
-    if (known)
-      return { result: { turn: { id: known.turn, status: known.status, argusRan: false } } };
-    const [{ text } = { text: "" }] = params["input"] as { text: string }[];
-    this.started.push({ id: input, text: ownWords(text), thread: String(params["threadId"]) });
-    const turn = `turn-${this.started.length}`;
-    this.ledger.set(input, { turn, status: "inProgress" });
-    return { result: { turn: { id: turn, status: "inProgress" } } };
-  }
-
-  #tellAll(message: object): void {
-    for (const { socket } of this.#peers) socket.write(`${JSON.stringify(message)}\n`);
-  }
-}
+import { WsClient } from "#test/support/ws-client.ts";
 
 let rig: GatewayRig;
 let bridge: LaneBridge;
