@@ -25,6 +25,8 @@ approval_policy = ${text(policy)}
 sandbox_mode = ${text(sandbox)}
 check_for_update_on_startup = false
 web_search = "disabled"
+# AGENTS.md comes with the turn.
+project_doc_max_bytes = 0
 
 [analytics]
 enabled = false
@@ -45,6 +47,14 @@ wire_api = "responses"
 requires_openai_auth = false
 supports_websockets = false
 http_headers = { ${text(LOOPBACK_SECRET_HEADER)} = ${text(loopback.secret)} }
+
+[mcp_servers.argus]
+url = ${text(`http://127.0.0.1:${loopback.port}/mcp`)}
+http_headers = { ${text(LOOPBACK_SECRET_HEADER)} = ${text(loopback.secret)} }
+# The gateway and each device decide what may be done; asking twice helps nobody.
+default_tools_approval_mode = "approve"
+startup_timeout_sec = 30
+tool_timeout_sec = 3600
 `;
 }
 

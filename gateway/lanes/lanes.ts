@@ -1,5 +1,6 @@
 import type { ArgusSession } from "#crds/kinds.ts";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
+import { KeyedListeners } from "#lib/keyed-listeners.ts";
 import type { Running } from "#lib/running.ts";
 import type { OpenTurn } from "#protocol/lane-entry.ts";
 import type { LaneContext } from "../context.ts";
@@ -39,7 +40,7 @@ export class Lanes implements Running {
   readonly #store: Store;
   readonly #context: LaneContext;
   readonly #entries = new Map<string, Promise<Entry>>();
-  readonly #listeners = new Map<string, Set<LaneListener>>();
+  readonly #listeners = new KeyedListeners<LaneListener>();
   readonly #documents = new Set<DocumentWatcher>();
   readonly closed: Promise<void>;
 
@@ -83,12 +84,7 @@ export class Lanes implements Running {
 
   /** Calls `listener` about the turns of the session object, or of {@link ALL}. Returns the unsubscribe function. */
   watch(uid: string, listener: LaneListener): () => void {
-    const listeners = this.#listeners.get(uid) ?? new Set();
-    this.#listeners.set(uid, listeners.add(listener));
-    return () => {
-      listeners.delete(listener);
-      if (listeners.size === 0) this.#listeners.delete(uid);
-    };
+    return this.#listeners.add(uid, listener);
   }
 
   /** Before {@link resume}: tells `watcher` of all documents from now on. */
@@ -126,9 +122,7 @@ export class Lanes implements Running {
   }
 
   #tell(uid: string, tell: (listener: LaneListener) => void): void {
-    for (const key of [uid, ALL]) {
-      for (const listener of Array.from(this.#listeners.get(key) ?? [])) tell(listener);
-    }
+    for (const listener of [...this.#listeners.of(uid), ...this.#listeners.of(ALL)]) tell(listener);
   }
 
   async #forget(uid: string): Promise<void> {

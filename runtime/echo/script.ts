@@ -34,23 +34,20 @@ export function textOf(input: readonly InputPart[]): string {
  */
 export function decide(prompt: string): Act {
   const text = ownWords(prompt);
-  if (isBackground(text)) {
-    const events = eventLines(prompt);
-    return say(events.length === 0 ? "HEARTBEAT_OK" : `echo: ${events.join("\n")}`);
-  }
-  const [, verb, rest = ""] = /^\/(\w+)(?:\s+(.*))?$/s.exec(text) ?? [];
-  switch (verb?.toLowerCase() ?? "") {
-    case "approve":
-      return { kind: "approve", command: rest.trim() || DEFAULT_COMMAND };
-    case "slow":
-      return slow(rest);
-    case "fail":
-      return { kind: "fail", message: rest.trim() || "you asked for a failure" };
-    case "help":
-      return say(HELP);
-    default:
-      return say(`echo: ${text}`);
-  }
+  if (isBackground(text)) return background(eventLines(prompt));
+  const [, verb = "", rest = ""] = /^\/(\w+)(?:\s+(.*))?$/s.exec(text) ?? [];
+  return COMMANDS[verb.toLowerCase()]?.(rest) ?? say(`echo: ${text}`);
+}
+
+const COMMANDS: Record<string, ((rest: string) => Act) | undefined> = {
+  approve: (rest) => ({ kind: "approve", command: rest.trim() || DEFAULT_COMMAND }),
+  slow,
+  fail: (rest) => ({ kind: "fail", message: rest.trim() || "you asked for a failure" }),
+  help: () => say(HELP),
+};
+
+function background(events: readonly string[]): Act {
+  return say(events.length === 0 ? "HEARTBEAT_OK" : `echo: ${events.join("\n")}`);
 }
 
 export function say(text: string): Act & { kind: "say" } {

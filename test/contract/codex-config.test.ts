@@ -29,6 +29,10 @@ class Gateway {
 
   async listen(model: string, port = 0): Promise<number> {
     const server = createServer((incoming, response) => {
+      if (incoming.url?.startsWith("/mcp")) {
+        response.writeHead(404).end();
+        return;
+      }
       this.seen.push(incoming.headers);
       const path = (incoming.url ?? "").replace(/^\/openai/, "");
       const { method, headers } = incoming;

@@ -91,6 +91,27 @@ describe("a session with the real Codex", () => {
     }
   });
 
+  test("a message's turn has the context files once, and the tools of its session", async () => {
+    const client = await open("codex-never");
+    const first = model.requests.length;
+    for (const text of ["look around", "tool: mcp__argus/session_status {}"]) {
+      const { inputId } = await client.request("argus/input/enqueue", { text });
+      await client.waitFor(
+        `the end of ${text}`,
+        ({ method, params }) => method === "argus/input/ended" && params?.id === inputId,
+      );
+    }
+    const [asked, ...later] = model.requests.slice(first);
+    const count = (request: unknown, text: string) =>
+      JSON.stringify(request).split(text).length - 1;
+    expect(count(asked?.body, "How to work in this place.")).toBe(1);
+    for (const each of later) expect(count(each.body, "How to work in this place.")).toBe(1);
+    expect(count(asked?.body, "session_status")).toBeGreaterThan(0);
+    const last = model.requests.at(-1);
+    expect(last?.outputs.join()).toContain('"sessionId":"codex-never"');
+    await client.close();
+  });
+
   test("a turn runs a shell command", async () => {
     const client = await open("codex-never");
     const turn = await startTurn(client, await newThread(client), "run: echo from-the-shell");

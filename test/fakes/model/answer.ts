@@ -12,6 +12,7 @@ import {
   newReply,
   type Reply,
   reasoning,
+  toolCall,
 } from "./events.ts";
 import { type Act, decide } from "./script.ts";
 import type { Said } from "./words.ts";
@@ -55,12 +56,13 @@ function* events(act: Act, codeMode: boolean, reply: Reply): Generator<ModelEven
   yield created(reply);
   if (act.kind === "failed") yield failed(reply, act.code);
   if (act.kind === "cut") yield* message(reply, ["This breaks ", "off"]).take(CUT_AFTER_EVENTS);
+  if (act.kind === "tool") yield* toolCall(reply, act);
   if (act.kind === "call") yield* (codeMode ? codeCall : functionCall)(reply, act.arguments);
   if (act.kind === "say") {
     if (act.reasoning) yield* reasoning(reply, act.reasoning);
     yield* message(reply, act.deltas);
   }
-  if (act.kind === "call" || act.kind === "say") yield completed(reply);
+  if (["call", "tool", "say"].includes(act.kind)) yield completed(reply);
 }
 
 async function write(response: ServerResponse, event: ModelEvent, gone: AbortSignal) {

@@ -85,6 +85,18 @@ export function* message(reply: Reply, deltas: readonly string[]): Generator<Mod
   yield done(reply, { ...item, status: "completed", content: [part(text)] });
 }
 
+/** A call of any tool, in its namespace if it has one. */
+export function* toolCall(
+  reply: Reply,
+  { name, namespace, arguments: text }: { name: string; namespace?: string; arguments: string },
+): Generator<ModelEvent> {
+  const id = `fc_${randomUUID()}`;
+  const call = { id, type: "function_call", call_id: `call_${randomUUID()}`, name };
+  const item = namespace === undefined ? call : { ...call, namespace };
+  yield added(reply, { ...item, status: "in_progress", arguments: "" });
+  yield done(reply, { ...item, status: "completed", arguments: text });
+}
+
 /** A call of exec_command as a model that Codex does not know makes it. */
 export function* functionCall(reply: Reply, exec: ExecArguments): Generator<ModelEvent> {
   const id = `fc_${randomUUID()}`;

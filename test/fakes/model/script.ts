@@ -4,6 +4,7 @@ import type { Said } from "./words.ts";
 export type Act =
   | { kind: "say"; deltas: string[]; pauseMs: number; reasoning?: string }
   | { kind: "call"; arguments: ExecArguments }
+  | { kind: "tool"; name: string; namespace?: string; arguments: string }
   | { kind: "status"; status: number }
   | { kind: "failed"; code: string }
   | { kind: "stall" }
@@ -60,6 +61,12 @@ const verbs: Record<string, (rest: string) => Act> = {
       ? { kind: "status", status: Number(reason) }
       : { kind: "failed", code: reason || "server_error" },
   reasoning: (text) => say(`You said: ${text}`, `Thinking about ${text || "nothing"}.`),
+  tool: (rest) => {
+    const [, name = "", args] = /^(\S+)\s*(.*)$/s.exec(rest) ?? [];
+    const [namespace, short] = name.split("/");
+    const call = { kind: "tool", arguments: args || "{}" } as const;
+    return short ? { ...call, namespace, name: short } : { ...call, name };
+  },
   stall: () => ({ kind: "stall" }),
   cut: () => ({ kind: "cut" }),
 };
@@ -70,6 +77,7 @@ const verbs: Record<string, (rest: string) => Act> = {
  */
 export function decide({ words, outputs }: Said): Act {
   const output = outputs.at(-1);
+  if (output !== undefined && words.startsWith("tool:")) return say(`The tool said: ${output}`);
   if (output !== undefined) return say(`The command said:\n${output}`);
   const verb = /^(\w+)(?::\s*|$)/.exec(words);
   const act = verb ? verbs[verb[1]?.toLowerCase() ?? ""] : undefined;

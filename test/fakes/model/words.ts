@@ -1,3 +1,5 @@
+import { eventLines, isBackground, ownWords } from "#protocol/prompt-text.ts";
+
 /** An input item of a Responses request, as far as the fake looks. */
 export interface InputItem {
   type?: string;
@@ -39,6 +41,13 @@ function isPersons(item: InputItem): boolean {
   return message && !ADDED_BY_CODEX.test(textOf(item.content));
 }
 
+/** A person's words; in a background turn the text of its first event. */
+function wordsOf(text: string): string {
+  const words = ownWords(text).trim();
+  if (!isBackground(words)) return words;
+  return eventLines(text)[0]?.replace(/^\[[^\]]*\] /, "") ?? "HEARTBEAT_OK";
+}
+
 /** Finds the person's last words in a request; "" when there are none. */
 export function readRequest({ input, tools }: ModelRequest): Said {
   const items = typeof input === "string" ? [{ role: "user", content: input }] : (input ?? []);
@@ -46,7 +55,7 @@ export function readRequest({ input, tools }: ModelRequest): Said {
   const after = last < 0 ? [] : items.slice(last + 1);
   const outputs = after.filter((item) => item.type?.endsWith("_output"));
   return {
-    words: last < 0 ? "" : textOf(items[last]?.content).trim(),
+    words: last < 0 ? "" : wordsOf(textOf(items[last]?.content)),
     outputs: outputs.map((item) => textOf(item.output)),
     codeMode: !tools?.length && items.some((item) => item.type === "additional_tools"),
   };
