@@ -84,25 +84,21 @@ function obstacle({ observed, pod, want }: Seen): Problem | undefined {
   }
   if (!pod) return { reason: "DependenciesNotReady", message: "the pod is being created" };
   return (
-    unboundClaim(observed, pod) ?? podObstacle(pod, observed.bridge) ?? stateUnreadable(observed)
+    unboundClaim(observed) ?? podObstacle(pod, observed.bridge) ?? stateUnreadable(observed)
   );
 }
 
-/** The scheduler says only that some claim is not bound, never which and why. */
-function unboundClaim({ claims }: Observed, pod: Pod): Problem | undefined {
-  const scheduled = podCondition(pod, "PodScheduled");
-  if (scheduled?.status !== "False" || !/PersistentVolumeClaim/i.test(scheduled.message ?? "")) {
-    return undefined;
-  }
-  const claim = [...claims.values()].find(({ status }) => status?.phase === "Pending");
-  if (!claim) return undefined;
+function unboundClaim({ unbound }: Observed): Problem | undefined {
+  if (!unbound) return undefined;
+  const { claim, words } = unbound;
   const { namespace, name } = claim.metadata;
   const storage = claim.spec.storageClassName;
   const cause = storage
     ? `StorageClass ${storage} is missing or provides nothing: make it, or name another`
     : "it names no StorageClass and the cluster has no default one: make one the default, or name one";
   const where = "in spec.volumeClaimTemplates of a new session (kubectl get storageclass)";
-  const message = `PersistentVolumeClaim ${namespace}/${name} is not bound: ${cause} ${where}`;
+  const said = words ? ` (${words})` : "";
+  const message = `PersistentVolumeClaim ${namespace}/${name} is not bound${said}: ${cause} ${where}`;
   return { reason: "Unschedulable", message };
 }
 

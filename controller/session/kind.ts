@@ -17,6 +17,7 @@ import type { ControllerOptions } from "../options.ts";
 import { persist } from "../persist.ts";
 import { Written } from "../written.ts";
 import { BridgeReader } from "./bridge-reader.ts";
+import { ClaimEvents } from "./claim-events.ts";
 import { leanPod } from "./lean-pod.ts";
 import { takesPidLimits } from "./pid-resource.ts";
 import { buildPod } from "./pod.ts";
@@ -91,6 +92,11 @@ async function begin(world: World, term: KindTerm, signal: AbortSignal): Promise
     podsOf: (uid) => podsOf.get(uid),
     claimsOf: (uid) => claimsOf.get(uid),
     book,
+    claimEvents: new ClaimEvents({
+      kube,
+      logger,
+      onChange: (claim) => enqueueOwner(queue, claim, "high"),
+    }),
     bridges: new BridgeReader({ logger, onChange: (pod) => enqueueOwner(queue, pod, "high") }),
     written: new Written(),
     troubles,

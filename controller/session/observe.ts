@@ -6,6 +6,7 @@ import { LABEL } from "#protocol/pod.ts";
 import { claimName, claimTemplates } from "./claims.ts";
 import type { Extras } from "./extras.ts";
 import { buildPod, type PodSettings, podName, uidFor } from "./pod.ts";
+import { podCondition } from "./pod-state.ts";
 import { specHash } from "./spec-hash.ts";
 
 /** Everything that a decision about one session rests on. */
@@ -25,6 +26,8 @@ export interface Observed {
   extraPods: string[];
   /** The session's volume claims that exist, by name, whoever made them. */
   claims: ReadonlyMap<string, PersistentVolumeClaim>;
+  /** The first claim that the pod waits for, with what is said about it; undefined = it waits for none. */
+  unbound: { claim: PersistentVolumeClaim; words: string | undefined } | undefined;
   extras: Extras;
   serviceAccountExists: boolean;
   /** What the bridge said last; undefined = nothing yet. */
@@ -36,6 +39,8 @@ export interface Sources {
   pod(key: string): Pod | undefined;
   podsOf(sessionUid: string): Pod[];
   claim(key: string): PersistentVolumeClaim | undefined;
+  /** Why the claim is not bound, in the words of who should serve it. */
+  claimWords(claim: PersistentVolumeClaim): string | undefined;
   uidOf(session: ArgusSession): number | undefined;
   /** The Service and the network policy under the session's child name. */
   extras(key: string): Extras;
@@ -67,10 +72,25 @@ export function observe(session: ArgusSession, sources: Sources, settings: PodSe
       .map(({ metadata }) => metadata.name)
       .sort(),
     claims: new Map(claims.map((claim) => [claim.metadata.name, claim])),
+    unbound: unboundClaim(pod, claims, sources),
     extras: sources.extras(`${namespace}/${name}`),
     serviceAccountExists: sources.serviceAccountExists(),
     bridge: pod && isOurs(pod, session) ? sources.bridge(pod) : undefined,
   };
+}
+
+/** The scheduler says only that some claim is not bound, never which and why. */
+function unboundClaim(
+  pod: Pod | undefined,
+  claims: PersistentVolumeClaim[],
+  sources: Pick<Sources, "claimWords">,
+): Observed["unbound"] {
+  const scheduled = pod && podCondition(pod, "PodScheduled");
+  if (scheduled?.status !== "False" || !/PersistentVolumeClaim/i.test(scheduled.message ?? "")) {
+    return undefined;
+  }
+  const claim = claims.find(({ status }) => status?.phase === "Pending");
+  return claim && { claim, words: sources.claimWords(claim) };
 }
 
 /** How an existing pod differs from what it was made from, and from what would be made today. */

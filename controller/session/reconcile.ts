@@ -22,6 +22,7 @@ import type { Written } from "../written.ts";
 import { type ActContext, act, type Failure } from "./act.ts";
 import type { BridgeReader } from "./bridge-reader.ts";
 import { checked } from "./checked.ts";
+import type { ClaimEvents } from "./claim-events.ts";
 import { isOurs, type Observed, observe, type Sources } from "./observe.ts";
 import { type Plan, type Problem, plan } from "./plan.ts";
 import { type PodSettings, USER_NAMESPACE_UID } from "./pod.ts";
@@ -42,6 +43,7 @@ export interface SessionReconcilerOptions {
   claimsOf: (sessionUid: string) => PersistentVolumeClaim[];
   book: UidBook;
   bridges: BridgeReader;
+  claimEvents: Pick<ClaimEvents, "words">;
   written: Written;
   troubles: Troubles;
   events: EventRecorder;
@@ -81,6 +83,7 @@ export class SessionReconciler {
       pod: (key) => options.pods.get(key),
       podsOf: options.podsOf,
       claim: (key) => claims.get(key),
+      claimWords: (claim) => options.claimEvents.words(claim),
       extras: (key) => ({ service: options.services.get(key), policy: options.policies.get(key) }),
       uidOf: ({ metadata }) => book.of(metadata.uid ?? ""),
       serviceAccountExists: () => this.#serviceAccountExists,
@@ -234,6 +237,7 @@ export class SessionReconciler {
       decided.requeueAfterMs,
       problem && PROBLEM_MS,
       reads ? this.#options.bridges.nextMs(pod) : undefined,
+      observed.unbound && PROBLEM_MS,
     ].filter((each) => each !== undefined);
     return times.length > 0 ? { requeueAfterMs: Math.min(...times) } : { done: true };
   }

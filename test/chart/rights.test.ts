@@ -163,6 +163,18 @@ else
       return pod;
     }
 
+    /** Plays the scheduler. */
+    async function unschedulable(pod: Pod): Promise<void> {
+      const path = `/api/v1/namespaces/${NAMESPACE}/pods/${pod.metadata.name}/status`;
+      const message = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.";
+      const condition = { type: "PodScheduled", status: "False", reason: "Unschedulable", message };
+      const answer = await admin.request("PATCH", path, {
+        body: { status: { phase: "Pending", conditions: [condition] } },
+        contentType: "application/merge-patch+json",
+      });
+      await answer.body.dump();
+    }
+
     const owned = (name: string) =>
       eventually("the claim has an owner", async () => {
         const selection = { namespace: NAMESPACE, labelSelector: `argus.dev/session=${name}` };
@@ -246,6 +258,18 @@ else
       await argus.ok(["run", old.metadata.name, "--image=x:1", "--overrides", FOREIGN]);
       await change("two", { operatingMode: "Running" });
       await reasonOf("two", "False PodNotOwned");
+
+      // A volume that nobody provides is explained by the binder's own words.
+      const storageClassName = "missing";
+      const storage = { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Gi" } } };
+      const template = { metadata: { name: "workspace" }, spec: { ...storage, storageClassName } };
+      await change("poor", { volumeClaimTemplates: [template] });
+      await unschedulable(await podOf("poor"));
+      await eventually("the binder's words", async () => {
+        const conditions = (await session("poor"))?.status?.conditions ?? [];
+        const { message = "" } = conditions.find(({ type }) => type === "Ready") ?? {};
+        return message.includes('storageclass.storage.k8s.io "missing" not found');
+      });
 
       // A session whose time is over is deleted by the controller.
       await change("gone", { shutdownTime: "2020-01-01T00:00:00Z", shutdownPolicy: "Delete" });

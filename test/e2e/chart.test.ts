@@ -1,11 +1,14 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
-import { beforeAll, describe, expect, test } from "vitest";
-import type { Pod } from "#cluster/core-types.ts";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { ContainerStatus, Pod } from "#cluster/core-types.ts";
 import { readAudit } from "#test/cluster/audit.ts";
 import { type Cluster, useCluster, whyNoCluster } from "#test/cluster/cluster.ts";
+import { ADDRESSES } from "#test/cluster/node-files.ts";
+import { type FakeModel, startFakeModel } from "#test/fakes/model.ts";
 import { CHART } from "#test/support/chart.ts";
 import { eventually } from "#test/support/eventually.ts";
 import { HELMS } from "#test/support/helm.ts";
@@ -16,11 +19,15 @@ import { laterChart, Release } from "#test/support/release.ts";
 import { runProgram } from "#test/support/run-program.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
-interface Images {
-  image?: { repository: string };
-  runtimeImage?: { repository: string };
+/** The release that follows this one: the same tree in other images, with a field more. */
+const LATER = "9.9.9";
+interface Values {
+  image?: { repository: string; tag?: string };
+  runtimeImage?: { repository: string; tag?: string };
+  model?: object;
 }
 
+const HOST = ADDRESSES.HOST_ADDRESS;
 const START_MS = 1_200_000;
 const reason = whyNoCluster() ?? (process.env.KUBECONFIG ? undefined : await whyNoImages());
 
@@ -28,16 +35,23 @@ if (reason) test.skip(`a release on a real cluster (${reason})`, () => {});
 else
   describe("a release on a real cluster", () => {
     let cluster: Cluster;
-    let images: Images = {};
+    let model: FakeModel | undefined;
+    let values: Values = {};
     beforeAll(async () => {
       cluster = await useCluster();
       const names = await provideImages(cluster);
+      await provideImages(cluster, { version: LATER, images: ["argus"] });
       const repository = (name: string) => name.slice(0, name.lastIndexOf(":"));
-      images = {
+      const key = `canary-${randomUUID()}`;
+      // The pods of a cluster of somebody else's do not reach this machine.
+      model = cluster.own && (await startFakeModel({ host: HOST, requireKey: key }));
+      values = {
         image: { repository: repository(names.argus) },
         runtimeImage: { repository: repository(names["argus-runtime"]) },
+        ...(model && { model: { upstream: model.url, name: "fake-model", key } }),
       };
     }, START_MS);
+    afterAll(() => model?.close());
 
     test.for(HELMS)(
       "%s: install, talk, upgrade, roll back, uninstall",
@@ -47,31 +61,47 @@ else
         const argus = new Release({ version, kubeconfig: cluster.kubeconfig, namespace });
         await argus.makeNamespace();
         const wait = ["--wait", "--timeout", "3m"];
-        const installed = await argus.helm("install", [CHART, ...wait], images);
+        const installed = await argus.helm("install", [CHART, ...wait], values);
         expect(installed.stderr).not.toMatch(/would violate/);
         await argus.helm("test", ["--timeout", "2m"]);
         await argus.ok(["apply", "-f", join(ROOT, "examples", "session.yaml")]);
-        await argus.ok(["wait", "--for=condition=Ready", "argussession/demo", "--timeout=150s"]);
-        expect(await say(cluster, argus, "hello from outside")).toContain("hello from outside");
-        const before = await podOf(argus);
+        await argus.ok(["apply", "-f", join(ROOT, "examples", "codex.yaml")]);
+        await ready(argus);
+        const talk = async (words: string) => {
+          expect(await say(cluster, argus, { to: "demo", words })).toContain(words);
+          if (!model) return;
+          const answer = await say(cluster, argus, { to: "codex", words });
+          expect(answer).toContain(`You said: ${words}`);
+        };
+        await talk("hello from outside");
+        const before = await sessionPods(argus);
+        expect(before).toHaveLength(2);
+        const first = await controlPlane(argus);
 
-        const later = await laterChart("9.9.9");
+        const later = await laterChart(LATER);
         try {
           // Sessions keep the image that they started with; the new one need not even be there yet.
-          await argus.helm("upgrade", [later.path, ...wait], withTag(images, "9.9.9"));
+          await argus.helm("upgrade", [later.path, ...wait], tagged(values, LATER));
         } finally {
           await later.remove();
         }
         await eventually("the new field is served", async () => {
           return (await argus.run(["explain", "argussession.spec.laterField"])).code === 0;
         });
-        expect(await say(cluster, argus, "after the upgrade")).toContain("after the upgrade");
-        expect(await podOf(argus)).toEqual(before);
+        await talk("after the upgrade");
+        expect(await sessionPods(argus)).toEqual(before);
         await updateAvailable(argus, "True");
+        const second = await controlPlane(argus);
+        for (const part of ["controller", "gateway"]) {
+          expect(first[part]).toMatch(/sha256:/);
+          expect(second[part]).toMatch(/sha256:/);
+          expect(second[part]).not.toBe(first[part]);
+        }
 
         await argus.helm("rollback", ["1", ...wait]);
-        expect(await say(cluster, argus, "and back")).toContain("and back");
-        expect(await podOf(argus)).toEqual(before);
+        await talk("and back");
+        expect(await sessionPods(argus)).toEqual(before);
+        expect(await controlPlane(argus)).toEqual(first);
         await updateAvailable(argus, "False");
         await rightsHold(cluster, argus);
 
@@ -79,11 +109,11 @@ else
         const left = await argus.ok(["get", "argussessions,pvc,pods", "-o", "name"]);
         expect(left).toContain("argussession.argus.dev/demo");
         expect(left).toContain("persistentvolumeclaim/state-argus-gateway-0");
-        expect(await podOf(argus)).toEqual(before);
+        expect(await sessionPods(argus)).toEqual(before);
 
-        await argus.helm("install", [CHART, ...wait], images);
-        await argus.ok(["wait", "--for=condition=Ready", "argussession/demo", "--timeout=150s"]);
-        expect(await podOf(argus)).toEqual(before);
+        await argus.helm("install", [CHART, ...wait], values);
+        await ready(argus);
+        expect(await sessionPods(argus)).toEqual(before);
         await argus.ok(["delete", "argussessions", "--all", "--timeout=120s"]);
         await argus.helm("uninstall", wait);
         await argus.ok(["delete", "namespace", namespace, "--timeout=180s"]);
@@ -92,17 +122,45 @@ else
     );
   });
 
-/** Which pod the session has, and whether it was ever started anew. */
-async function podOf(argus: Release): Promise<{ uid: string | undefined; restarts: unknown }> {
-  const list = await argus.ok(["get", "pods", "-l", "argus.dev/session=demo", "-o", "json"]);
-  const [pod] = (JSON.parse(list) as { items: Pod[] }).items;
-  const [agent] = pod?.status?.containerStatuses ?? [];
-  return { uid: pod?.metadata.uid, restarts: agent?.restartCount };
+async function ready(argus: Release): Promise<void> {
+  const sessions = ["argussession/demo", "argussession/codex"];
+  await argus.ok(["wait", "--for=condition=Ready", ...sessions, "--timeout=150s"]);
 }
 
-/** The values with another tag for session pods. */
-function withTag(images: Images, tag: string): object {
-  return { ...images, runtimeImage: { ...images.runtimeImage, tag } };
+async function podsOf(argus: Release, selector: string): Promise<Pod[]> {
+  const list = await argus.ok(["get", "pods", "-l", selector, "-o", "json"]);
+  return (JSON.parse(list) as { items: Pod[] }).items;
+}
+
+/** Which pods the sessions have, what runs in them, and whether they were ever started anew. */
+async function sessionPods(argus: Release): Promise<object[]> {
+  const pods = await podsOf(argus, "argus.dev/session");
+  return pods.map(({ metadata, status }) => {
+    const [agent] = (status?.containerStatuses ?? []) as Running[];
+    const { restartCount, imageID } = agent ?? {};
+    return { name: metadata.name, uid: metadata.uid, restartCount, imageID };
+  });
+}
+
+type Running = ContainerStatus & { imageID?: string };
+
+/** Digests of what the control plane runs, by its part. */
+async function controlPlane(argus: Release): Promise<Record<string, string | undefined>> {
+  const pods = await podsOf(argus, `app.kubernetes.io/instance=${argus.name}`);
+  const current = pods.filter(
+    ({ metadata, status }) => !metadata.deletionTimestamp && status?.phase === "Running",
+  );
+  return Object.fromEntries(
+    current.map(({ metadata, status }) => [
+      metadata.labels?.["app.kubernetes.io/component"],
+      (status?.containerStatuses as Running[] | undefined)?.[0]?.imageID,
+    ]),
+  );
+}
+
+/** The values with other images. */
+function tagged({ image, runtimeImage, ...others }: Values, tag: string): object {
+  return { ...others, image: { ...image, tag }, runtimeImage: { ...runtimeImage, tag } };
 }
 
 async function updateAvailable(argus: Release, status: string): Promise<void> {
@@ -111,13 +169,17 @@ async function updateAvailable(argus: Release, status: string): Promise<void> {
 }
 
 /** One turn through the Service, by the client that people use. */
-async function say(cluster: Cluster, argus: Release, message: string): Promise<string> {
+async function say(
+  cluster: Cluster,
+  argus: Release,
+  { to, words }: { to: string; words: string },
+): Promise<string> {
   const forward = await portForward(cluster, argus);
   try {
     const secret = ["get", "secret", "argus-admin", "-o", "jsonpath={.data.token}"];
     const token = Buffer.from(await argus.ok(secret), "base64").toString();
     const url = `http://127.0.0.1:${forward.port}`;
-    const args = ["cli/argus.ts", "chat", "demo", "--message", message, "--url", url];
+    const args = ["cli/argus.ts", "chat", to, "--message", words, "--url", url];
     const env = { ...process.env, ARGUS_TOKEN: token };
     const options = { cwd: ROOT, env, timeoutMs: 120_000 };
     const { code, stdout, stderr } = await runProgram(process.execPath, args, options);

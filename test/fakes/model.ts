@@ -8,6 +8,8 @@ import { type ModelRequest, readRequest } from "./model/words.ts";
 export interface FakeModelOptions {
   /** 0 or absent = any free port. */
   port?: number;
+  /** Default: loopback. */
+  host?: string;
   /** The bearer token to demand; a request without it gets 401. */
   requireKey?: string;
 }
@@ -49,11 +51,12 @@ export async function startFakeModel(options: FakeModelOptions = {}): Promise<Fa
       response.destroy();
     });
   });
-  server.listen(options.port ?? 0, "127.0.0.1");
+  const host = options.host ?? "127.0.0.1";
+  server.listen(options.port ?? 0, host);
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   return {
-    url: `http://127.0.0.1:${port}/v1`,
+    url: `http://${host}:${port}/v1`,
     requests,
     waitFor: (predicate) =>
       new Promise((resolve) => {

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -105,6 +105,19 @@ export class Container {
     const { code, stdout, stderr } = await runProgram(programPath("runc"), args);
     if (code !== 0) throw new Error(`${command.join(" ")}: ${stdout}${stderr}`);
     return stdout;
+  }
+
+  /** Its process 1, seen from outside. */
+  async reaper(): Promise<{ rests(): boolean; children(): number }> {
+    const args = ["--root", join(this.folder, "runc"), "state", this.id];
+    const { stdout } = await runProgram(programPath("runc"), args);
+    const { pid } = JSON.parse(stdout) as { pid: number };
+    const read = (name: string) => readFileSync(`/proc/${pid}/${name}`, "latin1");
+    return {
+      rests: () => /\) S /.test(read("stat")),
+      // Those that have ended and are not reaped yet are among them.
+      children: () => read(`task/${pid}/children`).trim().split(" ").filter(Boolean).length,
+    };
   }
 
   /** Of the container's pids group: what it counts now, or the most that it ever held. */

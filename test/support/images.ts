@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import packageJson from "#package" with { type: "json" };
 import { type Archives, buildImages } from "../../scripts/images/build.ts";
-import type { ImageName } from "../../scripts/images/recipe.ts";
+import { IMAGES, type ImageName } from "../../scripts/images/recipe.ts";
 import { imageCache } from "../../scripts/images.ts";
 import type { Cluster } from "../cluster/cluster.ts";
 import { runProgram } from "./run-program.ts";
@@ -14,7 +14,7 @@ export const VERSION = packageJson.version;
 
 /** Archives of both images, built unless this tree's are there: some minutes the first time. Needs what docs/images.md names. */
 export function builtImages(
-  options: { version?: string; images?: ImageName[] } = {},
+  options: { version?: string; images?: readonly ImageName[] } = {},
 ): Promise<Archives> {
   const say = (line: string) => console.info(line);
   return buildImages({ cache: imageCache(), version: VERSION, ...options, say });
@@ -26,14 +26,15 @@ export function builtImages(
  */
 export async function provideImages(
   { own }: Cluster,
-  version = VERSION,
+  { version = VERSION, images = IMAGES }: { version?: string; images?: readonly ImageName[] } = {},
 ): Promise<Record<ImageName, string>> {
   const names = {
     argus: `localhost/argus:${version}`,
     "argus-runtime": `localhost/argus-runtime:${version}`,
   };
   if (!own) return names;
-  for (const archive of Object.values(await builtImages({ version }))) {
+  const archives = await builtImages({ version, images });
+  for (const archive of images.map((image) => archives[image])) {
     const mark = join(own.folder, `imported-${basename(archive)}`);
     if (existsSync(mark)) continue;
     await own.importImages(archive);

@@ -316,6 +316,7 @@ export class SimulatedController {
       podsOf: (uid) => (podCache?.list() ?? []).filter(belongs(uid)) as Pod[],
       claimsOf: (uid) => (claims?.list() ?? []).filter(belongs(uid)) as PersistentVolumeClaim[],
       book,
+      claimEvents: { words: () => undefined },
       bridges: new BridgeReader({ logger, clock, onChange: () => undefined }),
       written,
       troubles: new Troubles(logger),

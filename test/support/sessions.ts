@@ -51,6 +51,7 @@ export function observedOf(
     ...compared(session, more.pod, { uid, settings }),
     extraPods: [],
     claims: new Map(),
+    unbound: undefined,
     extras: { service: undefined, policy: undefined },
     serviceAccountExists: true,
     bridge: undefined,

@@ -3,6 +3,8 @@ import type { PodCondition, PodStatus, Terminated } from "#cluster/core-types.ts
 import { lastTermination } from "#controller/session/last-termination.ts";
 import { computeStatus, isUrgent } from "#controller/session/status.ts";
 import type { BridgeStatus, TerminationMessage } from "#protocol/bridge.ts";
+import { randomFrom } from "../../support/replicas.ts";
+import { proofSeed } from "../../support/seed.ts";
 import { NOW, observedOf, podOf, sessionOf } from "../../support/sessions.ts";
 
 const session = sessionOf();
@@ -208,4 +210,61 @@ test("a death is told at once, and what a bridge claims has its bounds", () => {
   expect(isUrgent(told_, next)).toBe(true);
   const wild = { killed: { reason: "PidLimit", message: "x", at: 1e300 } } as BridgeStatus;
   expect(lastTermination(podOf(session), wild, undefined)?.finishedAt).toBe("9999-12-31T00:00:00Z");
+});
+
+/** The ten causes that people are told apart, each in all the ways that it is reported above. */
+const CAUSES: Record<string, RegExp> = {
+  OOMKilled: /^out of memory/,
+  PidLimit: /^process limit/,
+  DiskFull: /^full volume/,
+  Evicted: /^full ephemeral|^eviction|^drained/,
+  NodeLost: /^node/,
+  ImagePullFailed: /^image pull/,
+  Error: /^exit code/,
+  Signal: /^signal|^kill of/,
+  ProbeFailed: /^liveness/,
+  Hung: /^hang/,
+};
+const EARLIER = "2030-01-01T11:20:00Z";
+
+/** The ways in which a kubelet shows one end: at first in the state, then in the last state, with the next start after it. */
+function stages(status: PodStatus): PodStatus[] {
+  const [agent] = status.containerStatuses ?? [];
+  const terminated = agent?.lastState?.terminated;
+  if (!agent || !terminated) return [status];
+  const lastState = { terminated };
+  const withAgent = (changed: object): PodStatus => ({
+    ...status,
+    containerStatuses: [{ name: "agent", ...changed } as NonNullable<typeof agent>],
+  });
+  return [
+    withAgent({ state: { terminated } }),
+    withAgent({ state: { waiting: { reason: "CrashLoopBackOff", message: "5m0s" } }, lastState }),
+    status,
+    { ...withAgent({ ...agent }), conditions: [{ type: "Ready", status: "True" }] },
+  ];
+}
+
+test("ten causes, a hundred deaths each: named right at the first look, and so ever after, whatever came before", () => {
+  const random = randomFrom(proofSeed());
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T;
+  let deaths = 0;
+  for (const [reason, names] of Object.entries(CAUSES)) {
+    const cases = CASES.filter(([name]) => names.test(name));
+    for (let run = 0; run < 100; run += 1) {
+      const [name, , status, bridge] = pick(cases);
+      let known = random() < 0.5 ? { reason: pick(Object.keys(CAUSES)), finishedAt: EARLIER } : undefined;
+      const seen: PodStatus[] = stages(status);
+      // Whoever comes late sees a later stage first; the last one tells no more that a probe failed.
+      const first = Math.floor(random() * Math.max(1, seen.length - 1));
+      for (const stage of seen.slice(first).flatMap((each) => (random() < 0.3 ? [each, each] : [each]))) {
+        const told = lastTermination(podOf(session, stage), bridge, known);
+        expect(told?.reason, `${reason}: ${name}`).toBe(reason);
+        known = told as NonNullable<typeof known>;
+      }
+      deaths += 1;
+    }
+  }
+  console.info(`${deaths} deaths`);
+  expect(deaths).toBe(1000);
 });

@@ -99,8 +99,11 @@ test.each([
     const [made] = buildClaims(session);
     if (!made) throw new Error("no claim");
     const spec = { ...made.spec, ...(storageClassName ? { storageClassName } : {}) };
-    const claims = new Map([[made.metadata.name, { ...made, spec, status: { phase: "Pending" } }]]);
-    const { conditions } = computeStatus(observedOf(session, { pod, claims }), undefined, NOW);
+    const claim = { ...made, spec, status: { phase: "Pending" } };
+    const claims = new Map([[made.metadata.name, claim]]);
+    const unbound = { claim, words: "the binder's words" };
+    const observed = observedOf(session, { pod, claims, unbound });
+    const { conditions } = computeStatus(observed, undefined, NOW);
     expect(conditions?.[0]).toMatchObject({
       type: "Ready",
       status: "False",
@@ -108,6 +111,7 @@ test.each([
     });
     expect(conditions?.[0]?.message).toContain("PersistentVolumeClaim default/workspace-main-");
     expect(conditions?.[0]?.message).toContain(words);
+    expect(conditions?.[0]?.message).toContain("is not bound (the binder's words): ");
     // For want of a node, the claim is not to blame.
     const full = podOf(session, {
       conditions: [
