@@ -83,9 +83,7 @@ function obstacle({ observed, pod, want }: Seen): Problem | undefined {
     return { reason: "MultiplePods", message: `more pods claim this session: delete ${names}` };
   }
   if (!pod) return { reason: "DependenciesNotReady", message: "the pod is being created" };
-  return (
-    unboundClaim(observed) ?? podObstacle(pod, observed.bridge) ?? stateUnreadable(observed)
-  );
+  return unboundClaim(observed) ?? podObstacle(pod, observed.bridge) ?? stateUnreadable(observed);
 }
 
 function unboundClaim({ unbound }: Observed): Problem | undefined {

@@ -261,7 +261,10 @@ else
 
       // A volume that nobody provides is explained by the binder's own words.
       const storageClassName = "missing";
-      const storage = { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Gi" } } };
+      const storage = {
+        accessModes: ["ReadWriteOnce"],
+        resources: { requests: { storage: "1Gi" } },
+      };
       const template = { metadata: { name: "workspace" }, spec: { ...storage, storageClassName } };
       await change("poor", { volumeClaimTemplates: [template] });
       await unschedulable(await podOf("poor"));

@@ -253,11 +253,14 @@ test("ten causes, a hundred deaths each: named right at the first look, and so e
     const cases = CASES.filter(([name]) => names.test(name));
     for (let run = 0; run < 100; run += 1) {
       const [name, , status, bridge] = pick(cases);
-      let known = random() < 0.5 ? { reason: pick(Object.keys(CAUSES)), finishedAt: EARLIER } : undefined;
+      let known =
+        random() < 0.5 ? { reason: pick(Object.keys(CAUSES)), finishedAt: EARLIER } : undefined;
       const seen: PodStatus[] = stages(status);
       // Whoever comes late sees a later stage first; the last one tells no more that a probe failed.
       const first = Math.floor(random() * Math.max(1, seen.length - 1));
-      for (const stage of seen.slice(first).flatMap((each) => (random() < 0.3 ? [each, each] : [each]))) {
+      for (const stage of seen
+        .slice(first)
+        .flatMap((each) => (random() < 0.3 ? [each, each] : [each]))) {
         const told = lastTermination(podOf(session, stage), bridge, known);
         expect(told?.reason, `${reason}: ${name}`).toBe(reason);
         known = told as NonNullable<typeof known>;

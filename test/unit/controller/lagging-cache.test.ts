@@ -58,6 +58,7 @@ async function rig() {
     claims: claims.informer,
     services: stillCache().informer,
     policies: stillCache<NetworkPolicy>().informer,
+    claimEvents: { words: () => undefined },
     podsOf: () => [],
     claimsOf: () => [],
     book,
