@@ -13,9 +13,11 @@ export const SESSION_WORDS: Record<string, string> = {
   "idle.suspendAfterSeconds":
     "Remove the pod of a session without open demand after this time; 0 never",
   "idle.wakeOn": "What wakes it; the empty list: only `argus sessions restart`",
-  heartbeat: LATER,
-  "heartbeat.intervalSeconds": LATER,
-  "heartbeat.activeHours": LATER,
+  heartbeat:
+    "Turns of its own, in which the agent follows HEARTBEAT.md and speaks only when something needs you",
+  "heartbeat.intervalSeconds": "Time between two of them; 0 never",
+  "heartbeat.activeHours":
+    "Only between these times of day; a start after the end means over midnight",
   "heartbeat.activeHours.start": "HH:MM",
   "heartbeat.activeHours.end": "HH:MM",
   "heartbeat.timeZone": "IANA name, for example Europe/Helsinki",
@@ -27,9 +29,9 @@ export const SESSION_WORDS: Record<string, string> = {
   "runtime.env[].value": "Its value",
   "runtime.env[].valueFrom": "Where its value comes from",
   "runtime.env[].valueFrom.secretKeyRef": "A key of a Secret in the session's namespace",
-  turn: LATER,
-  "turn.silenceSeconds": LATER,
-  "turn.commandSilenceSeconds": LATER,
+  turn: "How long a turn that the gateway started may give no sign of life before it is stopped and its sender told",
+  "turn.silenceSeconds": "While no command runs; while an approval waits there is no limit",
+  "turn.commandSilenceSeconds": "While a command runs",
   mcpServers: LATER,
   resources: "Requests and limits of the agent's container",
   limits: "Limits that Kubernetes has no field for",
