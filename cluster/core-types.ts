@@ -82,6 +82,7 @@ export interface ContainerStatus {
   name: string;
   ready?: boolean;
   restartCount?: number;
+  imageID?: string;
   state?: ContainerState;
   lastState?: ContainerState;
 }

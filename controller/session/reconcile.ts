@@ -230,16 +230,20 @@ export class SessionReconciler {
     const { name } = observed.session.metadata;
     if (problem?.terminal) throw new TerminalError("InvalidInput", problem.message, { name });
     if (failure?.error) throw new PausedError(problem?.message ?? "", PROBLEM_MS);
-    const pod = observed.pod;
-    const reads = pod && isOurs(pod, observed.session) && isAgentRunning(pod);
     const times = [
       waitMs,
       decided.requeueAfterMs,
       problem && PROBLEM_MS,
-      reads ? this.#options.bridges.nextMs(pod) : undefined,
-      observed.unbound && PROBLEM_MS,
+      this.#nextReadMs(observed),
     ].filter((each) => each !== undefined);
     return times.length > 0 ? { requeueAfterMs: Math.min(...times) } : { done: true };
+  }
+
+  /** When what no watch brings should be read again: a bridge's status, the events of a claim. */
+  #nextReadMs({ session, pod, unbound }: Observed): number | undefined {
+    if (unbound) return PROBLEM_MS;
+    const reads = pod && isOurs(pod, session) && isAgentRunning(pod);
+    return reads ? this.#options.bridges.nextMs(pod) : undefined;
   }
 
   /** Frees the ids of sessions that had this name, once nothing of theirs exists any more, by the API server's own word. */

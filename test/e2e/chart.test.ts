@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { ContainerStatus, Pod } from "#cluster/core-types.ts";
+import type { Pod } from "#cluster/core-types.ts";
 import { readAudit } from "#test/cluster/audit.ts";
 import { type Cluster, useCluster, whyNoCluster } from "#test/cluster/cluster.ts";
 import { ADDRESSES } from "#test/cluster/node-files.ts";
@@ -136,13 +136,10 @@ async function podsOf(argus: Release, selector: string): Promise<Pod[]> {
 async function sessionPods(argus: Release): Promise<object[]> {
   const pods = await podsOf(argus, "argus.dev/session");
   return pods.map(({ metadata, status }) => {
-    const [agent] = (status?.containerStatuses ?? []) as Running[];
-    const { restartCount, imageID } = agent ?? {};
+    const { restartCount, imageID } = status?.containerStatuses?.[0] ?? {};
     return { name: metadata.name, uid: metadata.uid, restartCount, imageID };
   });
 }
-
-type Running = ContainerStatus & { imageID?: string };
 
 /** Digests of what the control plane runs, by its part. */
 async function controlPlane(argus: Release): Promise<Record<string, string | undefined>> {
@@ -153,7 +150,7 @@ async function controlPlane(argus: Release): Promise<Record<string, string | und
   return Object.fromEntries(
     current.map(({ metadata, status }) => [
       metadata.labels?.["app.kubernetes.io/component"],
-      (status?.containerStatuses as Running[] | undefined)?.[0]?.imageID,
+      status?.containerStatuses?.[0]?.imageID,
     ]),
   );
 }

@@ -235,7 +235,7 @@ function stages(status: PodStatus): PodStatus[] {
   const lastState = { terminated };
   const withAgent = (changed: object): PodStatus => ({
     ...status,
-    containerStatuses: [{ name: "agent", ...changed } as NonNullable<typeof agent>],
+    containerStatuses: [{ name: "agent", ...changed }],
   });
   return [
     withAgent({ state: { terminated } }),
