@@ -76,6 +76,7 @@ function begin(world: World, { kube, fence, queue }: KindTerm, signal: AbortSign
     crons,
     sessions,
     post: (event, term) => gateway.post(event, term),
+    fate: (sessionId, key) => gateway.fate(sessionId, key, signal),
     agenda,
     written: new Written(),
     events,

@@ -4,9 +4,11 @@ import type { Fence } from "#cluster/types.ts";
 import { type Clock, systemClock } from "#lib/clock.ts";
 import { errorMessage } from "#lib/errors.ts";
 import {
+  EVENT_STATUS_PATH,
   EVENTS_PATH,
   EventAnswer,
   EventRefusal,
+  EventStatus,
   MAX_EVENT_ANSWER_BYTES,
   type SlotEvent,
 } from "#protocol/events.ts";
@@ -19,6 +21,14 @@ export type PostResult =
 
 /** Takes a slot's event to whoever keeps it. Never throws for what the gateway does; throws when `fence` does. */
 export type Post = (event: SlotEvent, fence: Fence) => Promise<PostResult>;
+
+/** What became of an event. `unknown` = its keeper has none of this key; `unheard` = nobody could say now. */
+export type Fate =
+  | { state: "known"; status: EventStatus }
+  | { state: "unknown" | "unheard" | "GatewayTooOld" };
+
+/** Asks for an event of a session by its key. Never throws. */
+export type AskFate = (sessionId: string, key: string) => Promise<Fate>;
 
 export interface GatewayPostOptions {
   gatewayUrl: string;
@@ -42,14 +52,14 @@ export class GatewayPost {
   readonly #options: GatewayPostOptions;
   readonly #clock: Clock;
   readonly #pool: Pool;
-  readonly #path: string;
+  readonly #base: string;
   #token: { text: string; readAtMs: number } | undefined;
 
   constructor(options: GatewayPostOptions) {
     const { origin, pathname } = new URL(options.gatewayUrl);
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
-    this.#path = `${pathname.replace(/\/+$/, "")}${EVENTS_PATH}`;
+    this.#base = pathname.replace(/\/+$/, "");
     this.#pool = new Pool(origin, { connections: MAX_CONNECTIONS, pipelining: 1 });
   }
 
@@ -64,6 +74,25 @@ export class GatewayPost {
     return await this.#send(event, fence, token);
   }
 
+  async fate(sessionId: string, key: string, signal: AbortSignal): Promise<Fate> {
+    const late = AbortSignal.timeout(this.#options.timeoutMs ?? POST_TIMEOUT_MS);
+    const query = new URLSearchParams({ sessionId, key }).toString();
+    try {
+      const token = await this.#readToken();
+      const answer = await this.#pool.request({
+        method: "GET",
+        path: `${this.#base}${EVENT_STATUS_PATH}?${query}`,
+        headers: token ? { authorization: `Bearer ${token}` } : {},
+        signal: AbortSignal.any([late, signal]),
+      });
+      const body = await bounded(answer.body);
+      if (answer.statusCode === 401) this.#token = undefined;
+      return fateOf(answer.statusCode, body);
+    } catch {
+      return { state: "unheard" };
+    }
+  }
+
   close(): Promise<void> {
     return this.#pool.destroy();
   }
@@ -75,7 +104,7 @@ export class GatewayPost {
     try {
       const answer = await this.#pool.request({
         method: "POST",
-        path: this.#path,
+        path: `${this.#base}${EVENTS_PATH}`,
         headers: {
           "content-type": "application/json",
           ...(token ? { authorization: `Bearer ${token}` } : {}),
@@ -128,6 +157,18 @@ export function resultOf(status: number, body: string, retryAfter?: string | str
   const refusal = EventRefusal.safeParse(json).data ?? {};
   const problem = problemOf(status, refusal);
   return { state: "failed", problem, ...retryAfterMs(retryAfter) };
+}
+
+/** What an answer says of an event. */
+export function fateOf(status: number, body: string): Fate {
+  const json = parsed(body);
+  if (status === 200) {
+    const { data } = EventStatus.safeParse(json);
+    return data ? { state: "known", status: data } : { state: "unheard" };
+  }
+  if (status !== 404) return { state: "unheard" };
+  const { code } = EventRefusal.safeParse(json).data ?? {};
+  return { state: code === undefined ? "GatewayTooOld" : "unknown" };
 }
 
 function problemOf(status: number, { detail, code }: EventRefusal): PostProblem {

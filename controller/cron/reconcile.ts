@@ -8,9 +8,10 @@ import { backoffMs, type Clock } from "#lib/clock.ts";
 import { type SlotEvent, slotKey } from "#protocol/events.ts";
 import { type Outcome, TerminalError } from "../reconciler.ts";
 import type { Written } from "../written.ts";
+import { Follower } from "./follow.ts";
 import type { CronMetrics } from "./metrics.ts";
 import { type Plan, plan } from "./plan.ts";
-import type { Post, PostResult } from "./post.ts";
+import type { AskFate, Post, PostResult } from "./post.ts";
 import {
   allSkips,
   computeStatus,
@@ -28,6 +29,8 @@ export interface CronReconcilerOptions {
   crons: Informer<ArgusCron>;
   sessions: Informer<ArgusSession>;
   post: Post;
+  /** Without it nobody looks what becomes of a slot that was queued. */
+  fate?: AskFate;
   agenda: { set(key: string, atMs: number): void; delete(key: string): void };
   written: Written;
   events: Pick<EventRecorder, "record">;
@@ -57,9 +60,11 @@ export class CronReconciler {
   readonly #options: CronReconcilerOptions;
   /** Slots that the gateway did not take; one for each cron at most. */
   readonly #waiting = new Map<string, Waiting>();
+  readonly #follower: Follower;
 
   constructor(options: CronReconcilerOptions) {
     this.#options = options;
+    this.#follower = new Follower(options);
   }
 
   async reconcile(key: string): Promise<Outcome> {
@@ -68,13 +73,18 @@ export class CronReconciler {
     if (!found || found.metadata.deletionTimestamp) {
       agenda.delete(key);
       this.#waiting.delete(key);
+      this.#follower.forget(key);
       return { done: true };
     }
     if (!written.isSeen(key)) return { requeueAfterMs: BEHIND_MS };
     const cron = checked(found);
     const { sessionExists, planned } = await this.#decide(cron);
     const result = await this.#postDue(key, cron, planned);
-    const decided = { cron, sessionExists, plan: planned, result };
+    const followed = await this.#follower.follow(key, cron, {
+      result,
+      postMs: planned.postMs,
+    });
+    const decided = { cron, sessionExists, plan: planned, result, followed };
     await this.#writeStatus(key, decided);
     return this.#again(key, planned);
   }
@@ -164,9 +174,10 @@ export class CronReconciler {
     if (nextMs === undefined) agenda.delete(key);
     else agenda.set(key, nextMs);
     if (problem) throw new TerminalError("InvalidInput", problem.message);
-    const waiting = this.#waiting.get(key);
-    if (!waiting) return { done: true };
-    return { requeueAfterMs: Math.max(0, waiting.notBeforeMs - clock.now()) };
+    const waits = [this.#waiting.get(key)?.notBeforeMs, this.#follower.nextMs(key)];
+    const times = waits.filter((time) => time !== undefined);
+    if (times.length === 0) return { done: true };
+    return { requeueAfterMs: Math.max(0, Math.min(...times) - clock.now()) };
   }
 }
 

@@ -11,12 +11,17 @@ import type { ArgusCron } from "#crds/kinds.ts";
 import type { Plan, Skip } from "./plan.ts";
 import type { PostResult } from "./post.ts";
 
+/** What is known anew of the last run. */
+export type Followed = Pick<ArgusCronStatus, "lastRun" | "lastSuccessfulTime">;
+
 export interface Decided {
   cron: ArgusCron;
   sessionExists: boolean;
   plan: Plan;
   /** What became of `plan.postMs`; undefined = it was not tried. */
   result: PostResult | undefined;
+  /** What the gateway says of the run before. */
+  followed?: Followed | undefined;
 }
 
 interface Obstacle {
@@ -35,8 +40,8 @@ export function computeStatus(decided: Decided, now: Date): ArgusCronStatus {
     conditions: conditions(decided, now),
     lastScheduleTime: latest(before.lastScheduleTime, cursorOf(decided, skips)),
     nextScheduleTime: nextOf(decided),
-    lastSuccessfulTime: before.lastSuccessfulTime,
-    lastRun: lastRun(decided) ?? before.lastRun,
+    lastSuccessfulTime: latest(before.lastSuccessfulTime, decided.followed?.lastSuccessfulTime),
+    lastRun: lastRun(decided) ?? decided.followed?.lastRun ?? before.lastRun,
     lastSkip: lastSkip(skips, now) ?? before.lastSkip,
     missedSchedules: (before.missedSchedules ?? 0) + skippedCount(skips),
     scheduleRevisionTime: timeOf(plan.revisedMs),
@@ -69,7 +74,7 @@ function cursorOf({ plan, result }: Decided, skips: Skip[]): string | undefined 
   return cursorMs === undefined ? undefined : timeOf(cursorMs);
 }
 
-/** The cursor never goes back. */
+/** Neither the cursor nor the last success goes back. */
 function latest(before: string | undefined, next: string | undefined): string | undefined {
   if (before === undefined || next === undefined) return next ?? before;
   return next > before ? next : before;
