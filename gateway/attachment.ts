@@ -3,7 +3,7 @@ import { textFrame } from "#lib/frames.ts";
 import { CLOSE, type SessionParams, type StatusParams } from "#protocol/client.ts";
 import { RPC_ERROR } from "#protocol/envelope.ts";
 import { EVENT_ENDED } from "#protocol/event-methods.ts";
-import { INPUT_ENDED } from "#protocol/lane-methods.ts";
+import { INPUT_ENDED, TURN_PROGRESS } from "#protocol/lane-methods.ts";
 import { answerOwn, errorAnswer, type OwnRequest } from "./argus-methods.ts";
 import type { Principal } from "./auth.ts";
 import type { BridgeSink } from "./bridge-connection.ts";
@@ -74,6 +74,11 @@ export class Attachment implements ClientHandler, BridgeSink {
       client.send([textFrame(JSON.stringify({ method, params }))]);
     const inputs = context.lanes.watch(uid, {
       onEnded: ({ input }) => input && tell(INPUT_ENDED, input),
+      // The session's own frame comes first.
+      onProgress: (progress) => this.#announced && tell(TURN_PROGRESS, progress),
+    });
+    context.lanes.visited(session).catch((error: unknown) => {
+      context.logger.warn({ err: error }, "a client's visit was not recorded");
     });
     const events = context.eventEnds.watch(uid, (ended) => tell(EVENT_ENDED, endedRow(ended)));
     this.#unwatch = () => {

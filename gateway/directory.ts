@@ -88,6 +88,13 @@ export class Directory {
     return key === undefined ? undefined : this.#options.pods.get(key);
   }
 
+  /** Calls `handler` with each session that comes or changes. */
+  watchAll(handler: (session: ArgusSession) => void): void {
+    this.#options.sessions.onChange((_, session, change) => {
+      if (change !== "deleted") handler(session);
+    });
+  }
+
   /** Calls `handler` after each change of the session or one of its pods. Returns the unsubscribe function. */
   watch(name: string, handler: () => void): () => void {
     const handlers = this.#watchers.get(name) ?? new Set();

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type EndedInput, Source } from "./lane-entry.ts";
+import { type EndedInput, Source, type TurnKind } from "./lane-entry.ts";
 
 /** `argus/input/enqueue`. `key` makes a repeat the same message; without one each call is a message of its own. */
 export const EnqueueParams = z.object({
@@ -32,6 +32,21 @@ export interface EnqueueResult {
 }
 
 export const InputParams = z.object({ inputId: z.string().min(1).max(64) });
+
+/** `argus/turn/progress` to every client of the session: a turn runs, and what it does changed. At most once a second. */
+export const TURN_PROGRESS = "argus/turn/progress";
+export interface TurnProgress {
+  /** Of the turn, not of the message. */
+  id: string;
+  kind: TurnKind;
+  /** The message that it answers. */
+  inputId: string | null;
+  threadId: string;
+  /** Where that message came from. */
+  source: Source | null;
+  /** What it does, for a person. */
+  words: string;
+}
 
 /** `argus/input/ended` to every client of the session: params are the ended input. */
 export const INPUT_ENDED = "argus/input/ended";

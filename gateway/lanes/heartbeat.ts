@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { ArgusSessionSpec } from "#crds/argus-session.ts";
 import type { SessionDocument } from "#protocol/session-document.ts";
+import { withoutFrontMatter } from "./prompt.ts";
 
 // When a session's heartbeat is due. Pure.
 
@@ -22,39 +23,48 @@ export interface BeatFacts {
 
 /** Time of the next heartbeat, ms since the epoch; null = none. One that is asked for comes at once, also outside the active hours. */
 export function heartbeatAt(
-  { lastAt, requested, failures, hasTasks }: SessionDocument["heartbeat"],
+  heartbeat: SessionDocument["heartbeat"],
   spec: Spec | undefined,
   { uid, createdAt, isUp }: BeatFacts,
 ): number | null {
-  const since = Math.max(lastAt, createdAt);
+  const { lastAt, requested, failures, hasTasks } = heartbeat;
   const interval = (spec?.intervalSeconds ?? 0) * 1000;
-  const wait = Math.min(
-    MAX_WAIT_MS,
-    Math.max(interval, MINUTE_MS) * 2 ** Math.min(failures - 1, 20),
-  );
+  const wait = failures > 0 ? backoff(interval, failures) : interval;
   if (requested) return failures > 0 ? lastAt + wait : 0;
   if (!spec || interval === 0 || (hasTasks === false && !isUp)) return null;
-  const due = since + (failures > 0 ? wait : interval) + lateness(uid, since) * interval;
-  return activeFrom(Math.round(due), spec);
+  const since = Math.max(lastAt, createdAt);
+  const due = since + wait;
+  const late = Math.round(lateness(uid, since) * interval);
+  const active = activeFrom(due, spec);
+  // Also those that the active hours held back do not all come at their start.
+  return activeFrom(active + late, spec) === active + late ? active + late : active;
 }
 
-/** The same for the same heartbeat, so that a restart changes nothing. */
+function backoff(interval: number, failures: number): number {
+  const doubled = Math.max(interval, MINUTE_MS) * 2 ** Math.min(failures - 1, 20);
+  return Math.min(MAX_WAIT_MS, doubled);
+}
+
+/** 0…{@link JITTER}; the same for the same heartbeat, so that a restart changes nothing. */
 function lateness(uid: string, since: number): number {
   const digest = createHash("sha256").update(`${uid} ${since}`).digest();
   return (digest.readUInt32BE(0) / 2 ** 32) * JITTER;
 }
 
-/** `at`, or the next start of the active hours after it. */
+/** `at`, or the next start of the active hours after it. Hours of an unknown time zone count as UTC. */
 export function activeFrom(at: number, { activeHours, timeZone }: Spec): number {
   if (!activeHours) return at;
   const [start, end] = [minutes(activeHours.start), minutes(activeHours.end)];
-  const zone = timeZone ?? "UTC";
-  if (isWithin(minuteOfDay(at, zone), start, end)) return at;
-  const ahead = (start - minuteOfDay(at, zone) + DAY_MINUTES) % DAY_MINUTES;
-  const next = Math.floor(at / MINUTE_MS) * MINUTE_MS + ahead * MINUTE_MS;
-  // Where the clocks change in between it is off by as much.
-  const off = (minuteOfDay(next, zone) - start + DAY_MINUTES * 1.5) % DAY_MINUTES;
-  return next - (off - DAY_MINUTES / 2) * MINUTE_MS;
+  const clock = clockOf(timeZone ?? "UTC");
+  const isActive = (time: number) => isWithin(minutes(clock.format(time)), start, end);
+  if (isActive(at)) return at;
+  const floor = Math.floor(at / MINUTE_MS) * MINUTE_MS;
+  const ahead = (start - minutes(clock.format(floor)) + DAY_MINUTES) % DAY_MINUTES || DAY_MINUTES;
+  const found = floor + ahead * MINUTE_MS;
+  // A change of the clocks on the way: the start is an hour earlier or later, or does not exist in that night.
+  const off = minutes(clock.format(found)) - start;
+  const moved = found - (off > DAY_MINUTES / 2 ? off - DAY_MINUTES : off) * MINUTE_MS;
+  return moved > at && isActive(moved) ? moved : found;
 }
 
 /** Equal ends mean the whole day; a start after the end means over midnight. */
@@ -68,24 +78,43 @@ function minutes(text: string): number {
   return Number(hour) * 60 + Number(minute);
 }
 
-function minuteOfDay(at: number, timeZone: string): number {
-  const clock = new Intl.DateTimeFormat("en-GB", {
-    timeZone,
-    hour: "2-digit",
-    minute: "2-digit",
-    hourCycle: "h23",
-  });
-  return minutes(clock.format(at));
+const clocks = new Map<string, Intl.DateTimeFormat>();
+const MAX_CLOCKS = 1000;
+
+/** Made once for each zone: making one costs more than a lane's whole look at its document. */
+function clockOf(timeZone: string): Intl.DateTimeFormat {
+  const known = clocks.get(timeZone);
+  if (known) return known;
+  const clock = isZone(timeZone) ? newClock(timeZone) : newClock("UTC");
+  if (clocks.size >= MAX_CLOCKS) clocks.clear();
+  clocks.set(timeZone, clock);
+  return clock;
+}
+
+function newClock(timeZone: string): Intl.DateTimeFormat {
+  const digits = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" } as const;
+  return new Intl.DateTimeFormat("en-GB", { timeZone, ...digits });
+}
+
+/** Whether this machine knows the zone; the schema can only tell that it looks like one. */
+export function isZone(timeZone: string): boolean {
+  try {
+    return newClock(timeZone) !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 /** Whether the file asks for anything: a line that is no heading, no empty list item or check box, no comment. */
 export function hasTasks(text: string): boolean {
-  return text.split("\n").some((line) => {
-    const bare = line.trim();
-    if (bare === "" || /^#+(\s|$)/.test(bare)) return false;
-    if (/^[-*+](\s+\[[ xX]?\])?$/.test(bare)) return false;
-    return !/^<!--.*-->$/.test(bare);
-  });
+  return withoutFrontMatter(text)
+    .split("\n")
+    .some((line) => {
+      const bare = line.trim();
+      if (bare === "" || /^#+(\s|$)/.test(bare)) return false;
+      if (/^[-*+](\s+\[[ xX]?\])?$/.test(bare)) return false;
+      return !/^<!--.*-->$/.test(bare);
+    });
 }
 
 /** The heartbeat had nothing to do: the next one is due an interval later. */
@@ -100,8 +129,9 @@ export function requestHeartbeat(document: SessionDocument): SessionDocument {
   return { ...document, heartbeat: { ...document.heartbeat, requested: true } };
 }
 
-/** What HEARTBEAT.md asks for is known. */
-export function knowTasks(document: SessionDocument, tasks: boolean): SessionDocument {
-  if (document.heartbeat.hasTasks === tasks) return document;
-  return { ...document, heartbeat: { ...document.heartbeat, hasTasks: tasks } };
+/** Whether HEARTBEAT.md asks for anything; undefined = nobody knows. */
+export function knowTasks(document: SessionDocument, tasks: boolean | undefined): SessionDocument {
+  const { hasTasks: before, ...rest } = document.heartbeat;
+  if (before === tasks) return document;
+  return { ...document, heartbeat: tasks === undefined ? rest : { ...rest, hasTasks: tasks } };
 }

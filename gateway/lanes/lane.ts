@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { backoffMs } from "#lib/clock.ts";
 import { errorMessage } from "#lib/errors.ts";
 import type { OpenTurn } from "#protocol/lane-entry.ts";
+import type { TurnProgress } from "#protocol/lane-methods.ts";
 import { nextWork, type Work } from "../state/next.ts";
 import type { SessionState } from "../state/session-state.ts";
 import { begin, chooseThread, stopTurn, type TurnEnded, type TurnPlan } from "../state/turns.ts";
@@ -26,8 +27,10 @@ export interface LaneOptions {
   limit: number;
   /** A turn ended, with what follows from it; senders are told. */
   onEnded: (ended: TurnEnded) => void;
-  /** A turn started, or it does something else now. */
-  onProgress: (turn: OpenTurn, words: string) => void;
+  /** Somebody talks to the session's bridge directly. */
+  hasClients: () => boolean;
+  /** A turn runs, and what it does changed. */
+  onProgress: (progress: TurnProgress) => void;
 }
 
 /**
@@ -93,11 +96,10 @@ export class Lane {
   #beatAt(): number | null {
     const { world, uid } = this.#options;
     const session = world.session();
-    const created = Date.parse(session?.metadata.creationTimestamp ?? "");
+    if (!session || session.spec.operatingMode === "Suspended") return null;
+    const created = Date.parse(session.metadata.creationTimestamp ?? "");
     const facts = { uid, createdAt: Number.isNaN(created) ? 0 : created, isUp: world.isUp() };
-    return session
-      ? heartbeatAt(this.state.current.heartbeat, session.spec.heartbeat, facts)
-      : null;
+    return heartbeatAt(this.state.current.heartbeat, session.spec.heartbeat, facts);
   }
 
   async #rest(until: number | null, signal: AbortSignal): Promise<void> {
@@ -156,18 +158,21 @@ export class Lane {
 
   /** The connection, made when there is none; undefined while the session has no ready pod. */
   async #reach(work: Work, signal: AbortSignal): Promise<Link | undefined> {
-    if (this.#link && !this.#link.isGone) return this.#link;
     const { world } = this.#options;
     const isBeat = work.do === "start" && work.plan.kind === "heartbeat";
     // A cold session is woken for it: the document's demand says so.
     if (isBeat && !world.isUp()) await this.state.update(requestHeartbeat);
+    const held = work.do === "start" ? world.heldBy() : undefined;
+    if (held !== undefined) return this.#waits(held);
+    if (this.#link && !this.#link.isGone) return this.#link;
     const found = await world.reach({ onTurnEnd: () => this.wake() }, signal);
-    if ("waitsFor" in found) {
-      this.#waitsFor = found.waitsFor;
-      return undefined;
-    }
+    if ("waitsFor" in found) return this.#waits(found.waitsFor);
     this.#link = found;
     return found;
+  }
+
+  #waits(words: string): undefined {
+    this.#waitsFor = words;
   }
 
   /** Until something happens to the document or the session, or `ms` have passed. */

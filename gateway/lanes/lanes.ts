@@ -2,12 +2,13 @@ import type { ArgusSession } from "#crds/kinds.ts";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
 import { KeyedListeners } from "#lib/keyed-listeners.ts";
 import type { Running } from "#lib/running.ts";
-import type { OpenTurn } from "#protocol/lane-entry.ts";
+import type { TurnProgress } from "#protocol/lane-methods.ts";
 import type { LaneContext } from "../context.ts";
 import { GATEWAY_UID } from "../state/gateway-state.ts";
 import { openSessionState } from "../state/session-state.ts";
 import type { TurnEnded } from "../state/turns.ts";
 import { MAX_DOCUMENT_BYTES, type Store } from "../store/store.ts";
+import { knowTasks } from "./heartbeat.ts";
 import { Lane } from "./lane.ts";
 import { clusterWorld } from "./world.ts";
 
@@ -15,8 +16,8 @@ import { clusterWorld } from "./world.ts";
 export interface LaneListener {
   /** A turn ended, with the message that it answered, if any. */
   onEnded?: (ended: TurnEnded, session: string) => void;
-  /** A turn runs. */
-  onProgress?: (turn: OpenTurn, words: string, session: string) => void;
+  /** A turn runs, and what it does changed; at most once a second. */
+  onProgress?: (progress: TurnProgress, session: string) => void;
 }
 /** In place of a session object's UID: all of them. */
 export const ALL = "*";
@@ -53,17 +54,32 @@ export class Lanes implements Running {
     }).then(() => this.#drain());
   }
 
-  /** Goes on with what was accepted before this start. A document that cannot be read stops its own session only. */
+  /**
+   * Goes on with what was accepted before this start, and with the heartbeats of all sessions, now and later. A document that
+   * cannot be read stops its own session only.
+   */
   async resume(): Promise<void> {
-    const sessions = new Map(
-      this.#context.directory.sessions().map((session) => [session.metadata.uid, session]),
-    );
+    const { directory, logger } = this.#context;
+    const sessions = directory.sessions();
+    const uids = new Set(sessions.map(({ metadata }) => metadata.uid));
     for (const { uid } of await this.#store.list()) {
-      const session = sessions.get(uid);
-      if (uid === GATEWAY_UID) continue;
-      if (!session) this.#context.logger.info({ uid }, "state of a session that is gone");
-      else await this.of(session).catch(() => undefined);
+      if (uid !== GATEWAY_UID && !uids.has(uid))
+        logger.info({ uid }, "state of a session that is gone");
     }
+    for (const session of sessions) await this.#openQuietly(session);
+    directory.watchAll((session) => void this.#openQuietly(session));
+  }
+
+  /** A client may talk to the session's bridge from now on: nobody knows what its agent writes into HEARTBEAT.md. */
+  async visited(session: ArgusSession): Promise<void> {
+    const lane = await this.of(session);
+    await lane.state.update((document) => knowTasks(document, undefined));
+  }
+
+  /** The failure was logged. */
+  async #openQuietly(session: ArgusSession): Promise<void> {
+    if (this.#context.signal.aborted || session.metadata.deletionTimestamp) return;
+    await this.of(session).catch(() => undefined);
   }
 
   /** The session's lane. Throws `Unavailable` when its document cannot be read. */
@@ -102,9 +118,9 @@ export class Lanes implements Running {
       uid,
       state,
       limit: MAX_DOCUMENT_BYTES,
+      hasClients: () => this.#listeners.of(uid).length > 0,
       onEnded: (ended) => this.#tell(uid, ({ onEnded }) => onEnded?.(ended, name)),
-      onProgress: (turn, words) =>
-        this.#tell(uid, ({ onProgress }) => onProgress?.(turn, words, name)),
+      onProgress: (progress) => this.#tell(uid, ({ onProgress }) => onProgress?.(progress, name)),
     });
     const changed = () => {
       for (const watcher of this.#documents) watcher.changed(uid, lane, name);

@@ -81,7 +81,7 @@ function fileText(entry: ContextEntry, bytes: number): string {
 }
 
 /** Drops a leading block between two lines `---`; an unclosed one stays. */
-function withoutFrontMatter(text: string): string {
+export function withoutFrontMatter(text: string): string {
   const lines = text.replace(/^\uFEFF/, "").split("\n");
   if (lines[0]?.trim() !== "---") return lines.join("\n");
   const end = lines.findIndex((line, index) => index > 0 && line.trim() === "---");
@@ -95,9 +95,12 @@ function neutral(text: string): string {
     .replace(/^(System events \(batched\):|Instructions:|# Project Context)/gm, " $1");
 }
 
-/** A person's own line that looks like one of our markers would hide what stands before it on the web page. */
+/** A person's own line that looks like one of our markers would hide what stands before it on the web page: a sign without width stands before it. */
 function shown(text: string): string {
-  return text.replace(/^(\[\/[\w.-]+\]|System events \(batched\):)(?=\s*$)/gm, "$1\u200b");
+  return text.replace(
+    /^(\s*)(?=\[\/[\w.-]+\]\s*$|System events \(batched\):|Instructions:)/gm,
+    "$1\u200b",
+  );
 }
 
 function body({ kind, text }: PromptFacts): string {
@@ -113,7 +116,7 @@ function eventBlock(events: PromptFacts["events"]): string {
   const lines = events.map(({ kind, createdAt, meta, text }) => {
     const about = meta === undefined ? "" : ` meta=${meta.replace(/\s+/g, " ")}`;
     const cut = cutText(neutral(text.trim()), MAX_EVENT_PROMPT_BYTES, " [… cut]");
-    return `[${kind} at=${new Date(createdAt).toISOString()}${about}] ${cut}`;
+    return `[${kind.replace(/[\s[\]]+/g, "_")} at=${new Date(createdAt).toISOString()}${about}] ${cut}`;
   });
   return `System events (batched):\n${lines.join("\n")}`;
 }

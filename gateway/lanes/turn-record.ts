@@ -22,13 +22,14 @@ const Item = z.looseObject({
   command: z.string().optional(),
 });
 type Item = z.infer<typeof Item>;
+const Status = z.looseObject({ activeFlags: z.array(z.string()).optional() });
 const Params = z.looseObject({
   threadId: z.string(),
   turnId: z.string().optional(),
   turn: z.looseObject({ id: z.string() }).optional(),
   item: Item.optional(),
-  status: z.looseObject({ activeFlags: z.array(z.string()).optional() }).optional(),
-  error: z.looseObject({ message: z.string() }).optional(),
+  status: z.unknown().optional(),
+  error: z.looseObject({ message: z.string(), codexErrorInfo: z.unknown().optional() }).optional(),
   willRetry: z.boolean().optional(),
 });
 type Params = z.infer<typeof Params>;
@@ -48,6 +49,10 @@ export interface TurnRecord {
   heardAt: number;
   /** The thread's history was compacted: it may have lost its context files. */
   compacted: boolean;
+  /** Its start was not seen here: commands that we know nothing of may run. */
+  joined: boolean;
+  /** Something of it changed. */
+  onChange?: () => void;
 }
 
 /** What the notifications of a bridge say about its turns. Bounded: the oldest turn is forgotten. */
@@ -76,6 +81,7 @@ export class TurnRecords {
       trouble: "",
       heardAt: this.#now(),
       compacted: false,
+      joined: false,
     };
     this.#turns.set(turnId, record);
     const [oldest] = this.#turns.keys();
@@ -93,13 +99,16 @@ export class TurnRecords {
     const turnId = data.turnId ?? data.turn?.id;
     if (method === "thread/status/changed") return this.#status(data);
     if (turnId === undefined) return;
-    about(this.watch(turnId, data.threadId), method, data);
+    const record = this.watch(turnId, data.threadId);
+    about(record, method, data);
+    record.onChange?.();
   }
 
   #status({ threadId, status }: Params): void {
     for (const record of this.#turns.values()) {
       if (record.threadId !== threadId) continue;
-      record.waitsForApproval = status?.activeFlags?.includes("waitingOnApproval") ?? false;
+      record.waitsForApproval = waitsForApproval(status);
+      record.onChange?.();
     }
   }
 }
@@ -107,9 +116,23 @@ export class TurnRecords {
 /** A notification of the turn itself. */
 function about(record: TurnRecord, method: string, { willRetry, error, item }: Params): void {
   if (method === "thread/compacted") record.compacted = true;
-  if (method === "error") record.trouble = willRetry ? (error?.message ?? "") : "";
+  if (method === "error") record.trouble = willRetry ? troubleWords(error) : "";
   else if (method.startsWith("item/")) record.trouble = "";
   if (item) note(record, method, item);
+}
+
+/** Whether a thread's status, as the app-server tells it, says that a person is asked. Pure. */
+export function waitsForApproval(status: unknown): boolean {
+  const { data } = Status.safeParse(status);
+  return data?.activeFlags?.includes("waitingOnApproval") ?? false;
+}
+
+/** Why the model is asked again, in words. */
+function troubleWords(error: Params["error"]): string {
+  const about = JSON.stringify(error?.codexErrorInfo ?? "");
+  const isLimited = /429|rateLimit|usageLimit|TooManyFailedAttempts/i.test(about);
+  const message = (error?.message ?? "").slice(0, 300);
+  return isLimited ? `its rate limit (${message})` : `the model (${message})`;
 }
 
 function note(record: TurnRecord, method: string, item: Item): void {

@@ -1,13 +1,14 @@
 import { z } from "zod";
+import { ArgusError } from "#lib/errors.ts";
 import type { OpenTurn } from "#protocol/lane-entry.ts";
 import { MAX_TOLD_THREADS, type SessionDocument } from "#protocol/session-document.ts";
-import { endTurn } from "../state/turns.ts";
+import { endTurn, loseThread } from "../state/turns.ts";
 import { hasTasks, knowTasks } from "./heartbeat.ts";
 import type { LaneOptions } from "./lane.ts";
 import { type Link, Refused } from "./lane-peer.ts";
 import { type ContextFiles, prompt, toldAfter, toldTo } from "./prompt.ts";
 import { RunningTurn } from "./running-turn.ts";
-import { DEFAULT_TURN, runningWords } from "./silence.ts";
+import { DEFAULT_TURN } from "./silence.ts";
 import { runTurn, type TurnEnd, type TurnStart } from "./turn.ts";
 
 const Entry = z.union([
@@ -27,7 +28,7 @@ export class TurnRunner {
 
   /** What the turn that runs is doing, in words; empty when none runs. */
   get words(): string {
-    return this.#running ? runningWords(this.#running.record) : "";
+    return this.#running?.words ?? "";
   }
 
   /** Stops the turn if it runs; one that does not run yet is stopped when it does. */
@@ -35,13 +36,16 @@ export class TurnRunner {
     this.#running?.stop(stop);
   }
 
-  /** Whether HEARTBEAT.md asks for anything; what was read is remembered for the time when nobody can read it. */
+  /** Whether HEARTBEAT.md asks for anything, also when nobody can tell; what was read is remembered for the time without a pod. */
   async hasTasks(link: Link): Promise<boolean> {
-    const files = await this.#context(link);
-    const entry = files["HEARTBEAT.md"];
-    const tasks = entry !== undefined && "text" in entry && hasTasks(entry.text);
-    await this.#options.state.update((document) => knowTasks(document, tasks));
-    return tasks;
+    const tasks = tasksIn(await this.#context(link));
+    await this.#options.state.update((document) => knowTasks(document, this.#trusted(tasks)));
+    return tasks !== false;
+  }
+
+  /** A client's own turns may write into HEARTBEAT.md at any time: while one is there, an empty file proves nothing for later. */
+  #trusted(tasks: boolean | undefined): boolean | undefined {
+    return tasks === false && this.#options.hasClients() ? undefined : tasks;
   }
 
   /** Brings the open turn to its end: starts it, or joins it where it was started before. */
@@ -52,15 +56,27 @@ export class TurnRunner {
     world.logger.info({ session: name, turn: turn.id, threadId }, "turn is being started");
     const start = { id: turn.id, threadId, input: [{ type: "text", text, text_elements: [] }] };
     const end = await this.#run(link, start, turn);
-    const compacted = this.#running?.record.compacted ?? false;
+    if (isLost(end) && state.current.mainThread === threadId) return this.#lose(threadId);
+    // After a compaction, or when it was told other words earlier, nobody knows what the thread still has.
+    const isSure = !end.joined && this.#running?.record.compacted !== true;
     const ended = await this.#ended(end);
+    const tasks = this.#trusted(tasksIn(await this.#context(link)));
     const facts = { id: turn.id, threadId, now: world.clock.now(), limit };
     const done = await state.reduce((document) => {
       const { document: after, answer } = endTurn(document, { ...ended, ...facts });
-      const files = compacted ? {} : told;
-      return { document: answer && didRun(end) ? tell(after, threadId, files) : after, answer };
+      if (!answer) return { document: after, answer };
+      const known = knowTasks(after, tasks);
+      return { document: didRun(end) ? tell(known, threadId, isSure ? told : {}) : known, answer };
     });
     if (done) onEnded(done);
+  }
+
+  /** Throws, so that another thread is tried a little later. */
+  async #lose(threadId: string): Promise<never> {
+    await this.#options.state.update((document) => loseThread(document, threadId));
+    const message =
+      "The agent does not have the session's main thread any more; a new one is made.";
+    throw new ArgusError("NotFound", message, { threadId });
   }
 
   async #run(link: Link, start: TurnStart, turn: OpenTurn): Promise<TurnEnd> {
@@ -81,11 +97,15 @@ export class TurnRunner {
     const { world, onProgress } = this.#options;
     const { clock, logger } = world;
     const spec = world.session()?.spec.turn ?? DEFAULT_TURN;
-    this.#running = new RunningTurn({ ...rest, spec, clock, logger });
+    const { id, kind, inputId } = turn;
+    const { threadId } = rest;
+    const input = this.#options.state.current.inputs.find((each) => each.id === inputId);
+    const about = { id, kind, inputId, threadId, source: input?.source ?? null };
+    const onWords = (words: string) => onProgress({ ...about, words });
+    this.#running = new RunningTurn({ ...rest, spec, clock, logger, onWords });
     if (turn.stop !== undefined) this.#running.stop(turn.stop);
     const latest = this.#options.state.current.turn;
     if (latest?.id === turn.id && latest.stop !== undefined) this.#running.stop(latest.stop);
-    onProgress(turn, "");
   }
 
   /** The end in the words of whoever stopped it. */
@@ -105,18 +125,17 @@ export class TurnRunner {
       kind: turn.kind,
       text: inputs.find(({ id }) => id === turn.inputId)?.text ?? "",
       events: events.filter(({ id }) => turn.eventIds.includes(id)),
-      files: await this.#context(link),
+      files: (await this.#context(link)) ?? {},
       told: toldTo(told, threadId),
     });
   }
 
-  /** The workspace's context files. A bridge that cannot give them has none: the turn runs without. */
-  async #context(link: Link): Promise<ContextFiles> {
+  /** The workspace's context files; undefined = the bridge cannot give them: the turn runs without. */
+  async #context(link: Link): Promise<ContextFiles | undefined> {
     try {
-      const answer = Context.safeParse(await link.request("bridge/context", {}));
-      return answer.data?.files ?? {};
+      return Context.safeParse(await link.request("bridge/context", {})).data?.files;
     } catch (error) {
-      if (error instanceof Refused) return {};
+      if (error instanceof Refused) return undefined;
       throw error;
     }
   }
@@ -126,6 +145,18 @@ type FollowedTurn = { turn: OpenTurn } & Pick<
   ConstructorParameters<typeof RunningTurn>[0],
   "link" | "threadId" | "turnId" | "record"
 >;
+
+/** Whether HEARTBEAT.md asks for anything; undefined = it could not be read. */
+function tasksIn(files: ContextFiles | undefined): boolean | undefined {
+  const entry = files?.["HEARTBEAT.md"];
+  if (!files || (entry && "error" in entry)) return undefined;
+  return entry !== undefined && hasTasks(entry.text);
+}
+
+/** Nothing was started, for the runtime does not know the thread. */
+function isLost({ outcome, reason }: TurnEnd): boolean {
+  return outcome === "refused" && /no rollout found|thread not found/i.test(reason);
+}
 
 /** Whether the app-server has the turn's words in its history. */
 function didRun({ outcome }: TurnEnd): boolean {

@@ -8,12 +8,16 @@ import { bridgeAddress, isReady } from "../pod.ts";
 import { statusWords } from "../session-status.ts";
 import { LanePeer, type Link } from "./lane-peer.ts";
 
+const SUSPENDING = "Waiting until it is decided whether the session is suspended.";
+
 /** What a lane needs of the world besides its document: time, its session, a bridge. A simulation has its own. */
 export interface LaneWorld {
   clock: Clock;
   logger: Logger;
   /** The session as it is now; undefined = it is gone, or another object has its name. */
   session(): ArgusSession | undefined;
+  /** Why no turn may start now although the bridge could be asked, in words. */
+  heldBy(): string | undefined;
   /** Its pod can be talked to. */
   isUp(): boolean;
   /** A connection to its bridge, or in words what that waits for. Throws what is worth another try. */
@@ -43,6 +47,7 @@ export function clusterWorld(context: LaneContext, name: string, uid: string): L
     clock: systemClock,
     logger,
     session,
+    heldBy: () => (isSuspending(session()) ? SUSPENDING : undefined),
     isUp: () => address() !== undefined,
     watch: (handler) => directory.watch(name, handler),
     reach: async ({ onTurnEnd }, signal) => {
@@ -51,8 +56,7 @@ export function clusterWorld(context: LaneContext, name: string, uid: string): L
       const target = address();
       const pod = directory.podOf(found);
       if (!target) return { waitsFor: statusWords(found, pod, undefined).message };
-      if (isSuspending(found))
-        return { waitsFor: "Waiting until it is decided whether the session is suspended." };
+      if (isSuspending(found)) return { waitsFor: SUSPENDING };
       const bridge = await dialBridge({ address: target, role: "lane", keys, podTokens }, signal);
       return new LanePeer(bridge, onTurnEnd);
     },
@@ -60,7 +64,7 @@ export function clusterWorld(context: LaneContext, name: string, uid: string): L
 }
 
 /** The controller decided to take the pod away and has not yet seen that there is work. */
-function isSuspending({ status }: ArgusSession): boolean {
-  const suspended = status?.conditions?.find(({ type }) => type === "Suspended");
+function isSuspending(session: ArgusSession | undefined): boolean {
+  const suspended = session?.status?.conditions?.find(({ type }) => type === "Suspended");
   return suspended?.status === "False" && suspended.reason === "Suspending";
 }

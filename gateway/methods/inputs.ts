@@ -92,10 +92,11 @@ async function cancelInput(lane: Lane, params: unknown) {
   const { inputId } = InputParams.parse(params);
   const facts = { id: inputId, now: Date.now(), limit: lane.limit };
   const outcome = await lane.state.reduce((document) => cancel(document, facts));
-  if (outcome === "cancelled" || outcome === "ended") return { ok: true, outcome };
-  const message =
-    outcome === "running"
-      ? `Input ${inputId} has started: interrupt its turn instead`
-      : `There is no input ${inputId} in this session`;
-  throw new ArgusError("InvalidInput", message, { inputId });
+  if (outcome === "unknown") {
+    const message = `There is no input ${inputId} in this session`;
+    throw new ArgusError("InvalidInput", message, { inputId });
+  }
+  // Its end is told as that of any turn.
+  if (outcome === "running") await lane.stop("you asked for it.", inputId);
+  return { ok: true, outcome };
 }

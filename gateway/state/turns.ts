@@ -161,6 +161,14 @@ export function stopTurn(
   return { document: { ...document, turn: stopped }, answer: stopped };
 }
 
+/** The runtime does not have the main thread any more: what waits for it gets another one. */
+export function loseThread(document: SessionDocument, threadId: string): SessionDocument {
+  const { mainThread, turn } = document;
+  if (mainThread !== threadId) return document;
+  const moved = turn?.threadId === threadId ? { ...turn, threadId: null } : turn;
+  return { ...document, mainThread: null, turn: moved };
+}
+
 /** The main thread is known, or it is another one from now on: what waits without a thread goes there. */
 export function chooseThread(document: SessionDocument, threadId: string | null): SessionDocument {
   return document.mainThread === threadId ? document : { ...document, mainThread: threadId };

@@ -151,20 +151,34 @@ test("a busy thread is waited for; what the runtime cannot tell ends as unknown;
   expect(bridge.started).toHaveLength(1);
 });
 
-test("a waiting message can be cancelled, a running one is to be interrupted", async () => {
+test("a waiting message is taken back, a running one is stopped, clients hear what its turn does", async () => {
   await rig.putPod("main", bridge.onPeer);
   const client = await connect();
   const first = await send(client, "one");
   const second = await send(client, "two");
   await starts(1);
-  expect(await client.ask("argus/input/cancel", { inputId: first["inputId"] })).toMatchObject({
-    error: { code: -32602, message: expect.stringContaining("interrupt its turn") },
+  const said = (words: string) =>
+    client.waitFor(
+      words,
+      (m) => m.method === "argus/turn/progress" && m.params?.["words"] === words,
+    );
+  await said("A turn is running.");
+  const item = { id: "c1", type: "commandExecution", command: "make" };
+  bridge.say("item/started", { turnId: "turn-1", item });
+  expect((await said("The running turn executes `make`.")).params).toMatchObject({
+    inputId: first["inputId"],
+    kind: "message",
   });
   expect(await client.request("argus/input/cancel", { inputId: second["inputId"] })).toMatchObject({
     outcome: "cancelled",
   });
-  bridge.end(String(first["inputId"]));
-  await endOf(client, first["inputId"]);
+  expect(await client.request("argus/input/cancel", { inputId: first["inputId"] })).toMatchObject({
+    outcome: "running",
+  });
+  expect(await endOf(client, first["inputId"])).toMatchObject({
+    state: "interrupted",
+    reason: "you asked for it.",
+  });
   const third = await send(client, "three");
   await starts(2);
   bridge.end(String(third["inputId"]));

@@ -13,6 +13,10 @@ export class LaneBridge {
   /** Refuse the next starts with these reasons. */
   refusals: { code: number; message: string; data?: { reason: string } }[] = [];
   threads = 0;
+  /** What `bridge/context` answers; undefined = it is not known here. */
+  files: Record<string, { text: string; truncated: boolean }> | undefined;
+  /** Interrupts are answered and change nothing. */
+  isDeaf = false;
   readonly #peers = new Set<FakePeer>();
 
   onPeer = (peer: FakePeer): void => {
@@ -42,6 +46,8 @@ export class LaneBridge {
       this.threads += 1;
       answer({ result: { thread: { id: `t${this.threads}` } } });
     } else if (method === "turn/start") answer(this.#start(params ?? {}));
+    else if (method === "bridge/context" && this.files) answer({ result: { files: this.files } });
+    else if (method === "turn/interrupt") this.#interrupt(String(params?.["turnId"]), answer);
     else answer({ error: { code: -32600, message: `unknown method ${method}` } });
   }
 
@@ -58,6 +64,18 @@ export class LaneBridge {
     const turn = `turn-${this.started.length}`;
     this.ledger.set(input, { turn, status: "inProgress" });
     return { result: { turn: { id: turn, status: "inProgress" } } };
+  }
+
+  #interrupt(turnId: string, answer: (body: object) => void): void {
+    answer({ result: {} });
+    if (this.isDeaf) return;
+    for (const [input, { turn }] of this.ledger)
+      if (turn === turnId) this.end(input, "interrupted");
+  }
+
+  /** A notification of the running turn. */
+  say(method: string, params: object): void {
+    this.#tellAll({ method, params: { threadId: "t1", ...params } });
   }
 
   #tellAll(message: object): void {

@@ -27,7 +27,7 @@ test("the answer is every message of the turn but comments; a tool is noticed", 
   records.see("item/completed", { ...ids, item: message("second", "final_answer") });
   records.see("item/completed", { threadId: "t", turnId: "other", item: message("not mine") });
   expect(answerText(record.texts)).toBe("first\n\nsecond");
-  expect(runningWords(record)).toBe("The turn before it is running.");
+  expect(runningWords(record)).toBe("A turn is running.");
 });
 
 test("any notification of the thread is a sign of life; a command has longer, an approval all the time", () => {
@@ -63,6 +63,25 @@ test("a model that is tried again is named until there is an item again", () => 
   expect(runningWords(record)).toContain("503 from the model");
   records.see("item/started", { ...ids, item: { type: "reasoning", id: "r" } });
   expect(runningWords(record)).not.toContain("503");
+  const codexErrorInfo = { responseTooManyFailedAttempts: { httpStatusCode: 429 } };
+  records.see("error", {
+    ...ids,
+    error: { message: "slow down", codexErrorInfo },
+    willRetry: true,
+  });
+  expect(runningWords(record)).toBe("The running turn waits for its rate limit (slow down).");
+});
+
+test("a turn that was joined in its middle may run a command; one that does not end though stopped is told of", () => {
+  const records = new TurnRecords(() => 0);
+  const record = records.watch("u", "t");
+  record.joined = true;
+  expect(silentUntil(record, spec)).toBe(3_600_000);
+  const stopping = { reason: "you asked for it.", since: 0 };
+  expect(runningWords(record, stopping, 1000)).toBe(
+    "The running turn is being stopped: you asked for it.",
+  );
+  expect(runningWords(record, stopping, 150_000)).toMatch(/It has not ended for 2 min: delete/);
 });
 
 test("history tells text and tools; what is not complete may have run one", () => {
