@@ -13,13 +13,13 @@ import { type HttpServer, startHttp } from "./http.ts";
 import { KeyRing } from "./key-ring.ts";
 import { Lanes } from "./lanes/lanes.ts";
 import { Liveness } from "./liveness.ts";
+import { openStore } from "./open-store.ts";
 import type { GatewayOptions } from "./options.ts";
 import type { Pod } from "./pod.ts";
 import { PodTokens } from "./pod-tokens.ts";
 import { startPublisher } from "./publisher.ts";
 import { Readiness } from "./readiness.ts";
 import { openGatewayState } from "./state/gateway-state.ts";
-import { openFileStore } from "./store/file.ts";
 import type { Store } from "./store/store.ts";
 import { STOPPING } from "./upgrade.ts";
 
@@ -84,20 +84,6 @@ async function open(
     await store.close();
     throw error;
   }
-}
-
-async function openStore(
-  { stateFolder, logger }: GatewayOptions,
-  readiness: Readiness,
-  signal: AbortSignal,
-): Promise<Store> {
-  const onHeld = (holder: string) => {
-    readiness.waitFor("store", `the state store is held by ${holder}`);
-    logger.warn({ holder, stateFolder }, "state store is held by another gateway; waiting");
-  };
-  const store = await openFileStore({ folder: stateFolder, onHeld }, signal);
-  readiness.done("store");
-  return store;
 }
 
 async function openWith(

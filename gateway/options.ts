@@ -8,8 +8,12 @@ export interface GatewayOptions {
   port: number;
   /** Where sessions, pods and the key ConfigMap live. */
   namespace: string;
-  /** Folder of the state store. */
+  /** Where the state is kept: files of `stateFolder` (default), or ConfigMaps of the namespace. */
+  store?: "file" | "configmap";
+  /** Folder of the file store. */
   stateFolder: string;
+  /** Take a state folder on a network file system although its locks may lie. */
+  allowNetworkFileSystem?: boolean;
   /** The one admin token. */
   adminToken: string;
   kube: KubeClient;

@@ -31,10 +31,16 @@ export const GatewayEnvironment = z.object({
     .string({ error: "set it, or ARGUS_TOKEN_FILE: the one admin token" })
     .min(16, "must have at least 16 characters")
     .meta({ description: "The admin token; or ARGUS_TOKEN_FILE" }),
+  ARGUS_STORE: z.enum(["file", "configmap"]).default("file").meta({
+    description: "Where accepted messages are kept: in a file, or in ConfigMaps of the namespace",
+  }),
   ARGUS_STATE_FOLDER: z
     .string()
     .default("/var/lib/argus/state")
-    .meta({ description: "Folder of the state store; local disk only" }),
+    .meta({ description: "Folder of the file store; local disk only" }),
+  ARGUS_STATE_NETWORK_DISK: z.enum(["refuse", "allow"]).default("refuse").meta({
+    description: "allow takes a state folder on a network file system, whose locks may lie",
+  }),
   ARGUS_CONTROLLER_ACCOUNT: z.string().default("argus-controller").meta({
     description: "Service account that the controller proves itself by when it posts slots",
   }),
@@ -75,7 +81,9 @@ export function gatewayOptions(
   return {
     ...set.ARGUS_LISTEN,
     namespace: set.ARGUS_NAMESPACE,
+    store: set.ARGUS_STORE,
     stateFolder: set.ARGUS_STATE_FOLDER,
+    allowNetworkFileSystem: set.ARGUS_STATE_NETWORK_DISK === "allow",
     adminToken: set.ARGUS_TOKEN,
     controllerAccount: set.ARGUS_CONTROLLER_ACCOUNT,
     kube,

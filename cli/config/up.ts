@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type Environment, httpUrl, logLevel, parseEnvironment } from "../config.ts";
-import { DEFAULT_UPSTREAM, MODEL_KEY } from "./gateway.ts";
+import { DEFAULT_UPSTREAM, GatewayEnvironment, MODEL_KEY } from "./gateway.ts";
 
 /** Environment of `argus up`. */
 export const UpEnvironment = z.object({
@@ -23,6 +23,7 @@ export const UpEnvironment = z.object({
     .string()
     .optional()
     .meta({ description: "Model name for Codex; its own default when absent" }),
+  ARGUS_STATE_NETWORK_DISK: GatewayEnvironment.shape.ARGUS_STATE_NETWORK_DISK,
   ARGUS_LOG_LEVEL: logLevel(),
 });
 export type UpSettings = z.output<typeof UpEnvironment>;
@@ -100,6 +101,7 @@ export function gatewayEnvironment(
     KUBECONFIG: wiring.gatewayKubeconfig,
     ARGUS_TOKEN: wiring.token,
     ARGUS_STATE_FOLDER: wiring.stateFolder,
+    ARGUS_STATE_NETWORK_DISK: set.ARGUS_STATE_NETWORK_DISK,
     ARGUS_LISTEN: `127.0.0.1:${wiring.gatewayPort}`,
     ARGUS_MODEL_UPSTREAM: set.ARGUS_MODEL_UPSTREAM ?? DEFAULT_UPSTREAM,
     ...(set.ARGUS_MODEL_KEY ? { ARGUS_MODEL_KEY: set.ARGUS_MODEL_KEY } : {}),

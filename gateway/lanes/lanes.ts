@@ -7,7 +7,7 @@ import type { LaneContext } from "../context.ts";
 import { GATEWAY_UID } from "../state/gateway-state.ts";
 import { openSessionState } from "../state/session-state.ts";
 import type { TurnEnded } from "../state/turns.ts";
-import { MAX_DOCUMENT_BYTES, type Store } from "../store/store.ts";
+import type { Store } from "../store/store.ts";
 import { knowTasks } from "./heartbeat.ts";
 import { Lane } from "./lane.ts";
 import { clusterWorld } from "./world.ts";
@@ -117,7 +117,7 @@ export class Lanes implements Running {
       name,
       uid,
       state,
-      limit: MAX_DOCUMENT_BYTES,
+      limit: this.#store.maxDocumentBytes,
       hasClients: () => this.#listeners.of(uid).length > 0,
       onEnded: (ended) => this.#tell(uid, ({ onEnded }) => onEnded?.(ended, name)),
       onProgress: (progress) => this.#tell(uid, ({ onProgress }) => onProgress?.(progress, name)),

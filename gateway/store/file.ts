@@ -5,7 +5,7 @@ import { ArgusError } from "#lib/errors.ts";
 import { difference } from "./change.ts";
 import type { StoreReply } from "./protocol.ts";
 import { Requests } from "./requests.ts";
-import { MAX_DOCUMENT_BYTES, type Store, type StoredDocument } from "./store.ts";
+import type { Store, StoredDocument } from "./store.ts";
 
 /** f_type of file systems on which POSIX locks or syncs cannot be trusted. */
 const NETWORK_FILE_SYSTEMS = new Map([
@@ -16,6 +16,7 @@ const NETWORK_FILE_SYSTEMS = new Map([
   [0x01021997, "9p"],
   [0x00c36400, "Ceph"],
 ]);
+export const MAX_DOCUMENT_BYTES = 2 * 1024 * 1024;
 /** Changes of one document: each reading of it repeats them. */
 const MAX_CHANGES = 1000;
 
@@ -72,6 +73,7 @@ async function refuseNetworkFileSystem(folder: string): Promise<void> {
 }
 
 class FileStore implements Store {
+  readonly maxDocumentBytes = MAX_DOCUMENT_BYTES;
   readonly #worker: Worker;
   readonly #requests: Requests;
   /** By uid; their owners hold the same bodies. */

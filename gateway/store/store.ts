@@ -10,11 +10,13 @@ export interface StoredDocument {
  * crash of process and machine.
  */
 export interface Store {
+  /** Of a document's JSON. */
+  readonly maxDocumentBytes: number;
   /** Undefined = never written. Throws `UnreadableDocument` for one that cannot be read; it is never taken for an empty one. */
   read(uid: string): Promise<StoredDocument | undefined>;
   /**
    * Replaces version `expected` (0 = there is none) and resolves to the new version. Throws `Conflict` when somebody
-   * else was faster, `TooLarge` over {@link MAX_DOCUMENT_BYTES}, `Unavailable` when the disk is full.
+   * else was faster, `TooLarge` over `maxDocumentBytes`, `Unavailable` when the disk is full or the API server away.
    */
   commit(uid: string, expected: number, body: unknown): Promise<number>;
   /** All documents' uids and versions, readable or not. */
@@ -26,5 +28,3 @@ export interface Store {
   /** Rejects when the store can no longer promise anything: the process has to end. Never resolves otherwise than by close. */
   readonly failed: Promise<void>;
 }
-
-export const MAX_DOCUMENT_BYTES = 2 * 1024 * 1024;

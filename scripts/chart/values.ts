@@ -40,7 +40,7 @@ const Controller = z.strictObject({
 
 const Persistence = z.strictObject({
   enabled: flag(
-    "Keep the gateway's state on a volume; false loses accepted messages with the pod",
+    "Keep the gateway's state on a volume; false loses accepted messages with the pod. Not asked for with gateway.store.kind configmap",
     true,
   ),
   size: quantity().default("2Gi").meta({ description: "Size of the volume" }),
@@ -50,8 +50,20 @@ const Persistence = z.strictObject({
   }),
 });
 
+const StoreValues = z.strictObject({
+  kind: z.enum(["file", "configmap"]).default("file").meta({
+    description:
+      "Where accepted messages are kept: on the volume, or in ConfigMaps for a small installation without one",
+  }),
+  allowNetworkFileSystem: flag(
+    "Take a volume on a network file system, whose locks may lie",
+    false,
+  ),
+});
+
 const Gateway = z.strictObject({
   logLevel: logLevel(),
+  store: StoreValues.prefault({}),
   persistence: Persistence.prefault({}),
   service: z
     .strictObject({

@@ -19,6 +19,8 @@ export const OTHER: Record<string, [value: unknown, beside?: Values]> = {
   imagePullSecrets: [[{ name: "a" }]],
   "controller.replicas": [2],
   "controller.uidRange": ["300000-300010"],
+  "gateway.store.kind": ["configmap"],
+  "gateway.store.allowNetworkFileSystem": [true],
   "gateway.persistence.enabled": [false],
   "gateway.persistence.size": ["9Gi"],
   "gateway.persistence.storageClassName": ["fast"],

@@ -62,6 +62,9 @@ export const VALUE_SETS: Record<string, Values> = {
     networkPolicy: { metricsFrom: [{ namespaceSelector: {} }] },
     commonLabels: { team: "assistants" },
   },
+  "state in ConfigMaps": {
+    gateway: { store: { kind: "configmap" } },
+  },
   "small and temporary": {
     fullnameOverride: "a",
     gateway: { persistence: { enabled: false } },

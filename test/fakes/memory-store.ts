@@ -3,6 +3,7 @@ import { ArgusError } from "#lib/errors.ts";
 
 /** A store in memory: counts commits, holds them back and fails on demand. */
 export class MemoryStore implements Store {
+  maxDocumentBytes = 2 * 1024 * 1024;
   documents = new Map<string, { version: number; body: unknown }>();
   commits = 0;
   failed = new Promise<void>(() => {});
@@ -21,6 +22,9 @@ export class MemoryStore implements Store {
     await this.gate;
     const failure = this.failures.shift();
     if (failure) throw failure;
+    const bytes = Buffer.byteLength(JSON.stringify(body));
+    const limit = this.maxDocumentBytes;
+    if (bytes > limit) throw new ArgusError("TooLarge", "over its bound", { bytes, limit });
     const version = this.documents.get(uid)?.version ?? 0;
     if (version !== expected) throw new ArgusError("Conflict", "changed meanwhile", { uid });
     this.documents.set(uid, { version: expected + 1, body: copy });
@@ -31,7 +35,9 @@ export class MemoryStore implements Store {
     return [...this.documents].map(([uid, { version }]) => ({ uid, version }));
   }
 
-  async remove(uid: string) {
+  async remove(uid: string, expected: number) {
+    const version = this.documents.get(uid)?.version ?? expected;
+    if (version !== expected) throw new ArgusError("Conflict", "changed meanwhile", { uid });
     this.documents.delete(uid);
   }
 
