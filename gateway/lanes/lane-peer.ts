@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { ArgusError } from "#lib/errors.ts";
 import { LineSplitter, MAX_APP_SERVER_LINE_BYTES } from "#lib/lines.ts";
+import { BRIDGE_NOTIFICATION } from "#protocol/bridge.ts";
 import { RPC_ERROR } from "#protocol/envelope.ts";
 import type { BridgeSink } from "../bridge-connection.ts";
 import type { GreetedBridge } from "../dial.ts";
@@ -131,6 +132,12 @@ export class LanePeer implements BridgeSink, Link {
     for (const { reject } of this.#waiting.values()) reject(lost());
   }
 
+  /** The turns that ran have ended without a word. Whoever waits, or is about to, asks the ledger over another connection. */
+  #restarted(): void {
+    this.close();
+    this.ended();
+  }
+
   #take(line: Buffer): void {
     const message = parsed(line);
     const method = message?.["method"];
@@ -138,6 +145,7 @@ export class LanePeer implements BridgeSink, Link {
     if (message["id"] !== undefined) return this.#withdraw(message["id"]);
     this.#records.see(method, message["params"]);
     if (method === "turn/completed") this.#completed(message["params"]);
+    if (method === BRIDGE_NOTIFICATION.restarted) this.#restarted();
   }
 
   #answered(message: unknown): void {

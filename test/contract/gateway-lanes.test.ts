@@ -129,6 +129,19 @@ test("a lost connection in the middle of a turn is dialled again and the turn is
   expect(bridge.started).toHaveLength(1);
 });
 
+test("an app-server that died in the middle of a turn says nothing of its end: the ledger is asked", async () => {
+  await rig.putPod("main", bridge.onPeer);
+  const client = await connect();
+  const { inputId } = await send(client, "long");
+  await starts(1);
+  await client.waitFor("it runs", (m) => m.method === "argus/turn/progress");
+  const entry = bridge.ledger.get(String(inputId));
+  if (entry) entry.status = "interrupted";
+  bridge.say("argus/restarted", { boot: "b1", reason: "the app-server was killed" });
+  expect(await endOf(client, inputId)).toMatchObject({ state: "interrupted" });
+  expect(bridge.started).toHaveLength(1);
+});
+
 test("a busy thread is waited for; what the runtime cannot tell ends as unknown; a final no ends as failed", async () => {
   await rig.putPod("main", bridge.onPeer);
   const client = await connect();
