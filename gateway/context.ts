@@ -1,5 +1,6 @@
 import type { Logger } from "#lib/logger.ts";
 import type { Authenticator } from "./auth.ts";
+import type { Crons } from "./crons.ts";
 import type { Directory } from "./directory.ts";
 import type { EventEnds } from "./event-ends.ts";
 import type { KeyRing } from "./key-ring.ts";
@@ -16,6 +17,7 @@ export interface GatewayContext {
   liveness: Liveness;
   lanes: Lanes;
   eventEnds: EventEnds;
+  crons: Crons;
   /** Asks for the public keys to be written again: a pod did not know ours. */
   republish: () => void;
   logger: Logger;
@@ -24,4 +26,4 @@ export interface GatewayContext {
 }
 
 /** What lanes need of it. */
-export type LaneContext = Omit<GatewayContext, "lanes" | "eventEnds">;
+export type LaneContext = Omit<GatewayContext, "lanes" | "eventEnds" | "crons">;

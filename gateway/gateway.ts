@@ -7,6 +7,7 @@ import { CLOSE } from "#protocol/client.ts";
 import { LABEL } from "#protocol/pod.ts";
 import { Authenticator } from "./auth.ts";
 import type { GatewayContext } from "./context.ts";
+import { Crons } from "./crons.ts";
 import { Directory } from "./directory.ts";
 import { EventEnds } from "./event-ends.ts";
 import { type HttpServer, startHttp } from "./http.ts";
@@ -97,18 +98,13 @@ async function openWith(
   const keys = new KeyRing(state);
   await keys.ensure();
   const sessions = startInformer<ArgusSession>(kube, argusSessions, { namespace, logger }, signal);
-  const podOptions = { namespace, logger, labelSelector: LABEL.session, transform: slimPod };
-  const sessionPods = startInformer<Pod>(kube, pods, podOptions, signal);
+  const { sessionPods, podTokens } = followPods(options, signal);
   const directory = new Directory({
     kube,
     namespace,
     sessions,
     pods: sessionPods,
     template: options.sessionTemplate,
-  });
-  const podTokens = new PodTokens(kube);
-  sessionPods.onChange((_, { metadata }, change) => {
-    if (change === "deleted" && metadata.uid) podTokens.forget(metadata.uid);
   });
   const publisher = startPublisher({ keys, kube, namespace, logger }, signal);
   const auth = new Authenticator({
@@ -141,8 +137,24 @@ async function openWith(
   readiness.waitFor("lanes", "the messages accepted before are being read");
   await lanes.resume();
   readiness.done("lanes");
-  const context: GatewayContext = { ...shared, lanes, eventEnds };
+  const context: GatewayContext = {
+    ...shared,
+    lanes,
+    eventEnds,
+    crons: new Crons({ kube, namespace }),
+  };
   return { context, store, epoch, background: [sessions, sessionPods, publisher, lanes] };
+}
+
+/** A deleted pod's tokens are worth nothing. */
+function followPods({ kube, namespace, logger }: GatewayOptions, signal: AbortSignal) {
+  const podOptions = { namespace, logger, labelSelector: LABEL.session, transform: slimPod };
+  const sessionPods = startInformer<Pod>(kube, pods, podOptions, signal);
+  const podTokens = new PodTokens(kube);
+  sessionPods.onChange((_, { metadata }, change) => {
+    if (change === "deleted" && metadata.uid) podTokens.forget(metadata.uid);
+  });
+  return { sessionPods, podTokens };
 }
 
 /** Of a pod only what is read is kept. */

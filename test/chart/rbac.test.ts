@@ -99,6 +99,7 @@ const line = (verb: string, objectRef: object | undefined, code = 200, user = "a
     stageTimestamp: "",
   }) as AuditEntry;
 const sessions = { resource: "argussessions", apiGroup: "argus.dev", namespace: NAMESPACE };
+const crons = { resource: "arguscrons", apiGroup: "argus.dev", namespace: NAMESPACE };
 const keys = { resource: "configmaps", namespace: NAMESPACE, name: "argus-gateway-keys" };
 const account = { namespace: NAMESPACE, name: "argus-gateway" };
 
@@ -108,6 +109,9 @@ const FULL_LOG = [
   ...["list", "watch", "create"].map((verb) => line(verb, sessions)),
   ...["list", "watch"].map((verb) => line(verb, { resource: "pods", namespace: NAMESPACE })),
   line("patch", keys, 201),
+  line("patch", { ...crons, name: "job-1" }, 201),
+  line("delete", { ...crons, name: "job-1" }),
+  line("list", crons),
   line("create", { resource: "tokenreviews", apiGroup: "authentication.k8s.io" }),
   line("get", undefined),
   line("list", { resource: "secrets" }, 200, "other"),
@@ -122,7 +126,7 @@ test("a log that asks for each right and no other compares as equal", async () =
 test("each line less is a surplus right, each right less a missing one", async () => {
   const granted = grantedTo(await render(), "argus-gateway");
   // That lists are asked for is not always seen.
-  for (const gone of FULL_LOG.slice(0, 9).filter(({ verb }) => verb !== "list")) {
+  for (const gone of FULL_LOG.slice(0, 12).filter(({ verb }) => verb !== "list")) {
     const rest = FULL_LOG.filter((each) => each !== gone);
     expect(compareRights(granted, askedBy(rest, account)).surplus.length).toBeGreaterThan(0);
   }

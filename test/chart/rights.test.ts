@@ -129,6 +129,16 @@ else
       await ws.close();
     }
 
+    /** As an agent does with its `cron` tool. */
+    async function useJobs(): Promise<void> {
+      const jobs = `http://127.0.0.1:${gateway.port}/automation/cron/jobs`;
+      const headers = { authorization: `Bearer ${ADMIN}`, "content-type": "application/json" };
+      const job = { jobId: "mine", expr: "0 0 1 1 *", text: "happy new year" };
+      const made = await fetch(jobs, { method: "POST", headers, body: JSON.stringify(job) });
+      expect(await made.json()).toMatchObject({ ok: true, job });
+      expect((await http("DELETE", "/automation/cron/jobs/mine")).status).toBe(200);
+    }
+
     const session = (name: string) =>
       admin.get<ArgusSession>({ resource: argusSessions, namespace: NAMESPACE, name });
     const change = (name: string, spec: object) =>
@@ -227,6 +237,7 @@ else
       // Let in: nobody answers behind the gateway.
       expect(asked.status).toBe(502);
       expect((await http("POST", "/keys/rotate")).status).toBe(200);
+      await useJobs();
 
       // A Service and rules of its own come, change and go.
       const rule = (port: number) => [{ ports: [{ port, protocol: "TCP" }] }];

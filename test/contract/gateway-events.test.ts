@@ -1,4 +1,6 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { argusCrons } from "#cluster/resources.ts";
+import type { ArgusCron } from "#crds/kinds.ts";
 import { LaneBridge } from "#test/fakes/lane-bridge.ts";
 import { eventually } from "#test/support/eventually.ts";
 import { ADMIN, GatewayRig, NAMESPACE, podToken } from "#test/support/gateway.ts";
@@ -206,4 +208,99 @@ test("a client lists events, gives one up, and lets a dead one run again under i
   expect((await statusOf("k")).body).toMatchObject({ state: "Queued" });
   const wrong = await client.ask("argus/event/drop", { key: "never" });
   expect(wrong.error).toMatchObject({ code: -32602, message: expect.stringContaining("never") });
+});
+
+const JOBS = "/automation/cron/jobs";
+const remove = (id: string) =>
+  fetch(`${rig.url}${JOBS}/${id}`, {
+    method: "DELETE",
+    headers: { authorization: `Bearer ${ADMIN}` },
+  });
+
+test("jobs are ArgusCrons of the session: made, replaced, listed, removed, and a person's are only shown", async () => {
+  const made = await call(JOBS, { jobId: "news", expr: "0 8 * * *", text: "read the news" });
+  expect(made.body).toMatchObject({
+    ok: true,
+    sessionId: "main",
+    job: { jobId: "news", expr: "0 8 * * *", text: "read the news", enabled: true, managed: true },
+  });
+  await call(JOBS, { jobId: "news", expr: "0 9 * * *", text: "later", enabled: false });
+  rig.kube.put(argusCrons, {
+    metadata: { name: "morning", namespace: NAMESPACE },
+    spec: { schedule: "0 7 * * *", sessionRef: { name: "main" }, event: { text: "hi" } },
+  } as ArgusCron);
+  const { body } = await call(JOBS);
+  expect(body["jobs"]).toMatchObject([
+    { jobId: "morning", managed: false },
+    { jobId: "news", expr: "0 9 * * *", enabled: false, managed: true },
+  ]);
+  const refused = await remove("morning");
+  expect(refused.status).toBe(403);
+  expect(await refused.json()).toMatchObject({
+    detail: expect.stringContaining("made by a person"),
+  });
+  expect((await remove("news")).status).toBe(200);
+  expect((await remove("news")).status).toBe(404);
+});
+
+test("a schedule of 31 February, or one that cannot be read, is refused with the reason", async () => {
+  const never = await call(JOBS, { expr: "0 0 31 2 *", text: "never" });
+  expect(never).toMatchObject({
+    status: 400,
+    body: { detail: expect.stringContaining("never comes") },
+  });
+  const wrong = await call(JOBS, { expr: "61 * * * *", text: "never" });
+  expect(wrong).toMatchObject({ status: 400, body: { detail: expect.stringMatching(/^expr: /) } });
+  expect((await call(JOBS, { expr: "* * * * *" })).body["detail"]).toContain("text");
+});
+
+test("the agent's cron tool makes, changes, runs and removes schedules of its own session only", async () => {
+  const { token } = await rig.putPod("main", bridge.onPeer);
+  const ask = async (body: object, session?: string) => {
+    const answer = await fetch(`${rig.url}/mcp`, {
+      method: "POST",
+      headers: {
+        authorization: `Bearer ${token}`,
+        "content-type": "application/json",
+        ...(session ? { "mcp-session-id": session } : {}),
+      },
+      body: JSON.stringify({ jsonrpc: "2.0", ...body }),
+    });
+    return { id: answer.headers.get("mcp-session-id") ?? "", text: await answer.text() };
+  };
+  const params = {
+    protocolVersion: "2025-11-25",
+    capabilities: {},
+    clientInfo: { name: "test", version: "0" },
+  };
+  const { id } = await ask({ id: 1, method: "initialize", params });
+  let calls = 1;
+  const cron = async (args: object) => {
+    calls += 1;
+    const call = { method: "tools/call", params: { name: "cron", arguments: args } };
+    const { text } = await ask({ id: calls, ...call }, id);
+    const { result } = JSON.parse(text) as { result: { structuredContent: object } };
+    return result.structuredContent;
+  };
+  expect(await cron({ action: "add", jobId: "j", expr: "0 0 1 1 *", text: "year" })).toMatchObject({
+    ok: true,
+    sessionId: "main",
+    job: { jobId: "j", enabled: true },
+  });
+  await cron({ action: "update", jobId: "j", enabled: false });
+  expect(await cron({ action: "list" })).toMatchObject({ jobs: [] });
+  expect(await cron({ action: "status" })).toMatchObject({ jobs: 1, enabledJobs: 0 });
+  expect(await cron({ action: "run", jobId: "j" })).toMatchObject({ enqueued: true });
+  await turns(1);
+  expect(bridge.prompts[0]).toContain("year");
+  bridge.end(String(bridge.started[0]?.id));
+  const other = await cron({ action: "list", sessionId: "other" });
+  expect(other).toMatchObject({ ok: false, error: { code: "UNSUPPORTED" } });
+  expect(await cron({ action: "add", expr: "* * * * *" })).toMatchObject({
+    error: { code: "INVALID_ARGUMENT", message: expect.stringContaining("text") },
+  });
+  await cron({ action: "remove", jobId: "j" });
+  expect(await cron({ action: "remove", jobId: "j" })).toMatchObject({
+    error: { code: "NOT_FOUND" },
+  });
 });
