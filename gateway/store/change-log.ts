@@ -1,6 +1,6 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { crc32 } from "node:zlib";
-import { ArgusError } from "#lib/errors.ts";
+import { DamagedFile } from "./failures.ts";
 
 /** The changes of one document since its row in `documents` was written. */
 export interface Tail {
@@ -71,7 +71,7 @@ export class ChangeLog {
     return this.#tails.keys().next().value;
   }
 
-  /** Reads all rows. Throws `Internal` for one that does not tell any more whose changes it holds. */
+  /** Reads all rows. Throws {@link DamagedFile} for one that does not tell any more whose changes it holds. */
   load(snapshots: Snapshots): void {
     this.#tails.clear();
     this.#rows.clear();
@@ -199,10 +199,6 @@ function entriesOf(docs: string, changes: Uint8Array): Entry[] {
   });
 }
 
-function damaged(seq: number): ArgusError {
-  return new ArgusError(
-    "Internal",
-    "a row of the log is damaged, and which sessions it belongs to cannot be told",
-    { seq },
-  );
+function damaged(seq: number): DamagedFile {
+  return new DamagedFile(`row ${seq} of the log does not tell which sessions it belongs to`);
 }

@@ -3,6 +3,7 @@ import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
 import { applied, type Change } from "./change.ts";
 import { ChangeLog, type Tail } from "./change-log.ts";
+import { DamagedFile } from "./failures.ts";
 import { prepareDatabase } from "./schema.ts";
 import { UnreadableDocument } from "./unreadable.ts";
 
@@ -32,7 +33,7 @@ export class DocumentTable {
   /** Versions of the rows that this process wrote or checked: no second checksum before a commit. */
   readonly #known = new Map<string, number>();
 
-  /** Throws an SQLite error, `SQLITE_BUSY` (5) while another process holds the file; `Internal` for a file that is damaged as a whole. */
+  /** Throws an SQLite error, `SQLITE_BUSY` (5) while another process holds the file; {@link DamagedFile} for a file that is damaged as a whole. */
   constructor(path: string, maxLogBytes = MAX_LOG_BYTES) {
     this.#maxLogBytes = maxLogBytes;
     const database = new DatabaseSync(path, { timeout: 0 });
@@ -49,6 +50,7 @@ export class DocumentTable {
       this.#delete = database.prepare("DELETE FROM documents WHERE uid = ?");
       this.#log = new ChangeLog(database);
       this.#database = database;
+      this.#demandSoundness();
       this.#load();
     } catch (error) {
       database.close();
@@ -120,6 +122,13 @@ export class DocumentTable {
 
   close(): void {
     this.#database.close();
+  }
+
+  /** Pages that contradict each other are found before one is written; what they hold is guarded by checksums. */
+  #demandSoundness(): void {
+    const row = this.#database.prepare("PRAGMA quick_check(1)").get();
+    const answer = String(row?.["quick_check"]);
+    if (answer !== "ok") throw new DamagedFile(answer);
   }
 
   #load(): void {

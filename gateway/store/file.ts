@@ -1,21 +1,14 @@
-import { mkdir, statfs } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { ArgusError } from "#lib/errors.ts";
 import { difference } from "./change.ts";
+import { failureWords } from "./failures.ts";
+import { refuseNetworkFileSystem } from "./file-systems.ts";
 import type { StoreReply } from "./protocol.ts";
 import { Requests } from "./requests.ts";
 import type { Store, StoredDocument } from "./store.ts";
 
-/** f_type of file systems on which POSIX locks or syncs cannot be trusted. */
-const NETWORK_FILE_SYSTEMS = new Map([
-  [0x6969, "NFS"],
-  [0xff534d42, "CIFS"],
-  [0xfe534d42, "SMB2"],
-  [0x517b, "SMB"],
-  [0x01021997, "9p"],
-  [0x00c36400, "Ceph"],
-]);
 export const MAX_DOCUMENT_BYTES = 2 * 1024 * 1024;
 /** Changes of one document: each reading of it repeats them. */
 const MAX_CHANGES = 1000;
@@ -44,7 +37,9 @@ export async function openFileStore(
   options: FileStoreOptions,
   signal: AbortSignal,
 ): Promise<Store> {
-  await mkdir(options.folder, { recursive: true, mode: 0o700 });
+  await mkdir(options.folder, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+    throw new ArgusError("Unavailable", failureWords(error, options.folder));
+  });
   if (!options.allowNetworkFileSystem) await refuseNetworkFileSystem(options.folder);
   const store = new FileStore(options);
   const stop = () => void store.abandon();
@@ -59,17 +54,6 @@ export async function openFileStore(
   } finally {
     signal.removeEventListener("abort", stop);
   }
-}
-
-async function refuseNetworkFileSystem(folder: string): Promise<void> {
-  const { type } = await statfs(folder);
-  const name = NETWORK_FILE_SYSTEMS.get(type >>> 0);
-  if (!name) return;
-  throw new ArgusError(
-    "InvalidInput",
-    `The state folder lies on ${name}, where locks and syncs cannot be trusted: use a local disk or a block volume.`,
-    { folder },
-  );
 }
 
 class FileStore implements Store {
@@ -177,7 +161,7 @@ class FileStore implements Store {
       if (message.whole !== undefined) this.#due.add(message.whole);
     } else if (message.event === "open") this.#opened.resolve();
     else if (message.event === "held") onHeld?.(message.holder);
-    else this.#fail(new ArgusError("Internal", `The state store failed: ${message.message}`));
+    else this.#fail(new ArgusError("Unavailable", message.message));
   }
 
   #fail(error: Error): void {

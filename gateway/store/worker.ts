@@ -2,8 +2,9 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { parentPort, threadId, workerData } from "node:worker_threads";
-import { ArgusError, errorMessage } from "#lib/errors.ts";
+import { ArgusError } from "#lib/errors.ts";
 import { DocumentTable } from "./database.ts";
+import { failureWords, SQLITE, sqliteCode } from "./failures.ts";
 import type {
   Changes,
   Operation,
@@ -15,9 +16,6 @@ import type {
 import { UnreadableDocument } from "./unreadable.ts";
 
 /** The store's thread: a sync blocks here and nowhere else. Commits that arrive during one share the next. */
-const BUSY = 5;
-const LOCKED = 6;
-const FULL = 13;
 const RETRY_MS = 250;
 
 const { folder } = workerData as { folder: string };
@@ -29,25 +27,29 @@ let lastHolder = "";
 
 const reply = (message: StoreReply) => port?.postMessage(message);
 
-function sqliteCode(error: unknown): number | undefined {
-  const code = error instanceof Error && "errcode" in error ? Number(error.errcode) : undefined;
-  return code === undefined ? undefined : code & 255;
-}
-
 function open(): void {
   try {
     table = new DocumentTable(join(folder, "state.db"));
   } catch (error) {
     const code = sqliteCode(error);
-    if (code !== BUSY && code !== LOCKED) return fatal(error);
+    if (code !== SQLITE.busy && code !== SQLITE.locked) return fatal(error);
     tellHolder();
     setTimeout(open, RETRY_MS);
     return;
   }
-  const holder = { pid: process.pid, host: hostname(), since: new Date().toISOString() };
-  writeFileSync(holderFile, JSON.stringify(holder));
+  writeHolder();
   reply({ event: "open" });
   work();
+}
+
+/** For whoever waits for the store; without it, on a full disk for example, that one only knows less. */
+function writeHolder(): void {
+  const holder = { pid: process.pid, host: hostname(), since: new Date().toISOString() };
+  try {
+    writeFileSync(holderFile, JSON.stringify(holder));
+  } catch {
+    lastHolder = "";
+  }
 }
 
 function tellHolder(): void {
@@ -70,7 +72,7 @@ function readHolder(): string {
 }
 
 function fatal(error: unknown): void {
-  reply({ event: "fatal", message: errorMessage(error) });
+  reply({ event: "fatal", message: failureWords(error, folder) });
   port?.close();
 }
 
@@ -86,7 +88,7 @@ function work(): void {
       for (const request of batch) outcomes.push(answer(open, request));
     });
   } catch (error) {
-    if (sqliteCode(error) !== FULL) return fatal(error);
+    if (sqliteCode(error) !== SQLITE.full) return fatal(error);
     const full = new ArgusError(
       "Unavailable",
       "The disk of the state store is full: free some space.",

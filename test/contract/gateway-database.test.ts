@@ -129,7 +129,7 @@ test("a row of the log that tells no more whose it is ends everything", () => {
   whole("a");
   change("a", 1, 1);
   tamper("UPDATE log SET docs = replace(docs, '\"a\"', '\"x\"')");
-  expect(() => open()).toThrow(/which sessions it belongs to cannot be told/);
+  expect(() => open()).toThrow(/does not tell which sessions it belongs to/);
 });
 
 test("a file of the first version is taken over", () => {

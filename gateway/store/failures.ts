@@ -1,0 +1,46 @@
+import { errorMessage, isErrno } from "#lib/errors.ts";
+
+/** Primary result codes of SQLite. */
+export const SQLITE = {
+  busy: 5,
+  locked: 6,
+  readOnly: 8,
+  input: 10,
+  corrupt: 11,
+  full: 13,
+  cannotOpen: 14,
+  noDatabase: 26,
+} as const;
+
+/** The primary code of an SQLite error; undefined for any other. */
+export function sqliteCode(error: unknown): number | undefined {
+  const code = error instanceof Error && "errcode" in error ? Number(error.errcode) : undefined;
+  return code === undefined ? undefined : code & 255;
+}
+
+/** The file as a whole is not what was written. */
+export class DamagedFile extends Error {}
+
+/** What ended the store, and what a person can do about it. */
+export function failureWords(error: unknown, folder: string): string {
+  const words = `${wordsOf(error, folder)} (${errorMessage(error)})`;
+  return `The state store failed: ${words}`;
+}
+
+function wordsOf(error: unknown, folder: string): string {
+  const code = sqliteCode(error);
+  if (error instanceof DamagedFile || code === SQLITE.corrupt || code === SQLITE.noDatabase) {
+    return `${folder}/state.db is damaged and was left as it is. Stop the gateway and copy the folder; \`argus state export --folder ${folder}\` writes down what can be read, to be imported into an empty folder. Or restore a backup.`;
+  }
+  if (code === SQLITE.full) return `the disk of ${folder} is full: free some space.`;
+  if (code === SQLITE.readOnly || isErrno(error, "EROFS")) {
+    return `${folder} cannot be written: is its disk mounted read-only?`;
+  }
+  if (code === SQLITE.cannotOpen || isErrno(error, "EACCES", "EPERM")) {
+    return `${folder} cannot be used: does it belong to the gateway's user, and is its disk writable?`;
+  }
+  if (code === SQLITE.input) {
+    return `the disk of ${folder} fails. What was acknowledged before is on it; look at the machine's log.`;
+  }
+  return "it does not go on.";
+}
