@@ -1,0 +1,247 @@
+import type { ArgusSession } from "#crds/kinds.ts";
+import { Lane } from "#gateway/lanes/lane.ts";
+import { type Link, Refused, type Turn } from "#gateway/lanes/lane-peer.ts";
+import { TurnRecords } from "#gateway/lanes/turn-record.ts";
+import { openSessionState } from "#gateway/state/session-state.ts";
+import { ArgusError } from "#lib/errors.ts";
+import { silentLogger } from "#lib/logger.ts";
+import { MemoryStore } from "#test/fakes/memory-store.ts";
+import { ManualClock } from "./manual-clock.ts";
+
+const UID = "u1";
+const LIMIT = 512 * 1024;
+const TURN_MS = 2000;
+
+/** What happens at one effect: its doer dies before or after it, or the app-server does right after it. */
+export type Fate = "gatewayBefore" | "gatewayAfter" | "agentAfter" | "linkAfter";
+export const FATES: Fate[] = ["gatewayBefore", "gatewayAfter", "agentAfter", "linkAfter"];
+
+interface Kept {
+  turn: string;
+  status: string;
+  ran: boolean;
+  text: string;
+}
+
+/** The bridge and its app-server: a ledger that outlives everything, one turn at a time, tools where the words ask for one. */
+export class SimBridge {
+  readonly ledger = new Map<string, Kept>();
+  /** Prompts of the turns that ran, in order. */
+  readonly ran: { input: string; text: string; tool: boolean }[] = [];
+  readonly links = new Set<SimLink>();
+  heartbeat = "- [ ] water the plants";
+  #threads = 0;
+  #turns = 0;
+  readonly #clock: ManualClock;
+
+  constructor(clock: ManualClock) {
+    this.#clock = clock;
+  }
+
+  answer(method: string, params: Record<string, unknown>): unknown {
+    if (method === "bridge/context")
+      return { files: { "HEARTBEAT.md": { text: this.heartbeat, truncated: false } } };
+    if (method === "thread/start") return { thread: { id: `t${++this.#threads}` } };
+    if (method === "thread/read") return { thread: { status: { type: "idle" } } };
+    if (method === "thread/turns/list") return { data: [...this.ledger.values()].map(historyOf) };
+    if (method === "turn/start") return { turn: this.#start(params) };
+    return {};
+  }
+
+  /** The app-server ends with its turn; the bridge starts another one. */
+  agentDies(): void {
+    for (const entry of this.ledger.values()) {
+      if (entry.status === "inProgress") entry.status = "interrupted";
+    }
+    for (const link of this.links) link.cut();
+  }
+
+  #start(params: Record<string, unknown>): Turn {
+    const input = String(params["clientUserMessageId"]);
+    const known = this.ledger.get(input);
+    if (known) return { id: known.turn, status: known.status, argusRan: known.ran };
+    if ([...this.ledger.values()].some(({ status }) => status === "inProgress"))
+      throw new Refused({ code: -32001, message: "busy", reason: "busy" });
+    const [{ text } = { text: "" }] = params["input"] as { text: string }[];
+    const entry = { turn: `turn-${++this.#turns}`, status: "inProgress", ran: false, text };
+    this.ledger.set(input, entry);
+    this.ran.push({ input, text, tool: text.includes("use a tool") });
+    void this.#run(entry);
+    return { id: entry.turn, status: entry.status };
+  }
+
+  async #run(entry: Kept): Promise<void> {
+    await this.#clock.sleep(TURN_MS / 2);
+    if (entry.status !== "inProgress") return;
+    if (entry.text.includes("use a tool")) {
+      entry.ran = true;
+      this.#tell("item/started", entry, { id: "c", type: "commandExecution", command: "make" });
+    }
+    await this.#clock.sleep(TURN_MS / 2);
+    if (entry.status !== "inProgress") return;
+    entry.status = "completed";
+    this.#tell("item/completed", entry, {
+      id: "m",
+      type: "agentMessage",
+      text: `did ${entry.turn}`,
+    });
+    for (const link of this.links) link.ended(turnOf(entry));
+  }
+
+  #tell(method: string, { turn }: Kept, item: object): void {
+    for (const link of this.links) link.records.see(method, { threadId: "t1", turnId: turn, item });
+  }
+}
+
+function turnOf({ turn, status }: Kept): Turn {
+  return { id: turn, status };
+}
+
+function historyOf(entry: Kept): Turn {
+  const tool = entry.ran ? [{ id: "c", type: "commandExecution", command: "make" }] : [];
+  const items = [...tool, { id: "m", type: "agentMessage", text: `did ${entry.turn}` }];
+  return { ...turnOf(entry), items };
+}
+
+/** A lane's connection to the bridge of the simulation. */
+class SimLink implements Link {
+  isGone = false;
+  readonly records: TurnRecords;
+  readonly #sim: LaneSim;
+  readonly #alive: () => boolean;
+  readonly #waiting = new Map<string, PromiseWithResolvers<Turn>>();
+  readonly #over = new Map<string, Turn>();
+  readonly #onTurnEnd: () => void;
+
+  constructor(sim: LaneSim, alive: () => boolean, onTurnEnd: () => void) {
+    this.#sim = sim;
+    this.#alive = alive;
+    this.#onTurnEnd = onTurnEnd;
+    this.records = new TurnRecords(() => sim.clock.now());
+    sim.bridge.links.add(this);
+  }
+
+  async request(method: string, params: unknown): Promise<unknown> {
+    const known = { ...(params as Record<string, unknown>) };
+    return await this.#sim.effect(this.#alive, async () => {
+      if (this.isGone) throw lost();
+      return this.#sim.bridge.answer(method, known);
+    });
+  }
+
+  turnEnd(turnId: string): Promise<Turn> {
+    const over = this.#over.get(turnId);
+    if (over) return Promise.resolve(over);
+    if (this.isGone) return Promise.reject(lost());
+    const waiting = Promise.withResolvers<Turn>();
+    waiting.promise.catch(() => undefined);
+    this.#waiting.set(turnId, waiting);
+    return waiting.promise;
+  }
+
+  record(turnId: string, threadId: string) {
+    return this.records.watch(turnId, threadId);
+  }
+
+  ended(turn: Turn): void {
+    this.#over.set(turn.id, turn);
+    this.#waiting.get(turn.id)?.resolve(turn);
+    this.#onTurnEnd();
+  }
+
+  cut(): void {
+    this.isGone = true;
+    this.#sim.bridge.links.delete(this);
+    for (const { reject } of this.#waiting.values()) reject(lost());
+  }
+
+  close(): void {
+    this.cut();
+  }
+}
+
+function lost(): ArgusError {
+  return new ArgusError("Unavailable", "The connection to the session's bridge ended.");
+}
+
+/** A gateway whose process dies at a chosen effect, again and again made anew over the same store and the same bridge. */
+export class LaneSim {
+  readonly clock = new ManualClock();
+  readonly bridge = new SimBridge(this.clock);
+  readonly #store = new MemoryStore();
+  readonly #crash: { at: number; fate: Fate } | undefined;
+  effects = 0;
+  lane!: Lane;
+  #stop = new AbortController();
+
+  constructor(crash?: { at: number; fate: Fate }) {
+    this.#crash = crash;
+  }
+
+  get document() {
+    return this.lane.state.current;
+  }
+
+  async start(): Promise<void> {
+    const stop = new AbortController();
+    this.#stop = stop;
+    const alive = () => !stop.signal.aborted;
+    const store = Object.assign(Object.create(this.#store) as MemoryStore, {
+      commit: (...args: Parameters<MemoryStore["commit"]>) =>
+        this.effect(alive, () => this.#store.commit(...args)),
+    });
+    const state = await openSessionState(store, UID, "main");
+    this.lane = new Lane({
+      world: {
+        clock: this.clock,
+        logger: silentLogger(),
+        session: () => SESSION,
+        heldBy: () => undefined,
+        isUp: () => true,
+        watch: () => () => undefined,
+        reach: async ({ onTurnEnd }) => new SimLink(this, alive, onTurnEnd),
+      },
+      name: "main",
+      uid: UID,
+      state,
+      limit: LIMIT,
+      onEnded: () => undefined,
+      onProgress: () => undefined,
+      hasClients: () => false,
+    });
+    void this.lane.run(stop.signal);
+  }
+
+  /** One effect of the gateway on the world. A dead process's call never returns. */
+  async effect<T>(alive: () => boolean, act: () => Promise<T>): Promise<T> {
+    if (!alive()) return await new Promise<T>(() => undefined);
+    const isHere = this.#crash?.at === this.effects++;
+    const fate = isHere ? this.#crash?.fate : undefined;
+    if (fate === "gatewayBefore") return await this.#die<T>();
+    const done = await act();
+    if (fate === "gatewayAfter") return await this.#die<T>();
+    if (fate === "agentAfter") this.bridge.agentDies();
+    if (fate === "linkAfter") for (const link of this.bridge.links) link.cut();
+    return done;
+  }
+
+  async #die<T>(): Promise<T> {
+    this.#stop.abort();
+    for (const link of this.bridge.links) link.cut();
+    await this.start();
+    return await new Promise<T>(() => undefined);
+  }
+
+  stop(): void {
+    this.#stop.abort();
+  }
+}
+
+const SESSION = {
+  metadata: { name: "main", uid: UID, creationTimestamp: "2029-12-31T00:00:00Z" },
+  spec: {
+    operatingMode: "Running",
+    heartbeat: { intervalSeconds: 0 },
+    turn: { silenceSeconds: 600, commandSilenceSeconds: 3600 },
+  },
+} as unknown as ArgusSession;
