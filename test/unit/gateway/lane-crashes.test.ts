@@ -15,13 +15,15 @@ const SOURCE = { channel: "c", chatKey: "1" };
 async function insist(sim: LaneSim, call: () => Promise<unknown>): Promise<void> {
   for (let round = 0; round < 10; round += 1) {
     const { lane } = sim;
-    let answered = false;
+    const outcome = { answered: false };
     void call().then(
-      () => (answered = true),
+      () => {
+        outcome.answered = true;
+      },
       () => undefined,
     );
-    for (let step = 0; step < 4 && !answered; step += 1) await sim.clock.advance(1);
-    if (answered && sim.lane === lane) return lane.wake();
+    for (let step = 0; step < 4 && !outcome.answered; step += 1) await sim.clock.advance(1);
+    if (outcome.answered && sim.lane === lane) return lane.wake();
   }
   throw new Error("nobody answered");
 }
