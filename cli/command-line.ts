@@ -3,6 +3,7 @@ import packageJson from "#package" with { type: "json" };
 import { readEnvironment } from "./config.ts";
 import { EXIT } from "./exit.ts";
 import { runCommand } from "./lifetime.ts";
+import { addNodeHost } from "./node-host-program.ts";
 
 // Each command imports its own code when it is called: `argus chat` starts fast, `argus bridge` stays small.
 const program = new Command("argus")
@@ -155,6 +156,10 @@ program
   .command("bridge")
   .description("keep an agent alive in its pod and share it")
   .action(() => runCommand(async () => (await import("./commands/bridge.ts")).bridge(environment)));
+const nodeHost = program
+  .command("node-host")
+  .description("let the agent run commands on this device");
+addNodeHost(nodeHost, environment, ["node-host"]);
 program
   .command("echo")
   .description("an app-server that repeats what it hears, for trying Argus without a model")

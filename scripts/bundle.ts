@@ -38,7 +38,7 @@ const NATIVE = ["bufferutil", "node-gyp-build"];
 
 /**
  * Writes the program as plain JavaScript to `folder` (emptied first): `argus.js`, the state store's `worker.js`, shared chunks,
- * `templates/`, and `node_modules/` with what cannot be bundled. Half the memory and start time of the sources.
+ * `templates/`, `node-host.mjs`, and `node_modules/` with what cannot be bundled. Half the memory and start time of the sources.
  * `version` replaces that of package.json.
  */
 export async function bundle(folder: string, version?: string): Promise<void> {
@@ -62,12 +62,33 @@ export async function bundle(folder: string, version?: string): Promise<void> {
     banner: { js: REQUIRE },
     logLevel: "warning",
   });
+  await bundleNodeHost(join(folder, "node-host.mjs"));
   await cp(join(root, "runtime", "templates"), join(folder, "templates"), { recursive: true });
   const require = createRequire(import.meta.url);
   for (const name of NATIVE) {
     const from = dirname(require.resolve(`${name}/package.json`));
     await cp(from, join(folder, "node_modules", name), { recursive: true });
   }
+}
+
+/** Writes the node-host as one file that runs on Node 20 and later without anything beside it. */
+export async function bundleNodeHost(file: string): Promise<void> {
+  await build({
+    absWorkingDir: root,
+    entryPoints: ["cli/node-host.ts"],
+    outfile: file,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    target: "node20",
+    minifyWhitespace: true,
+    minifySyntax: true,
+    legalComments: "none",
+    // ws does without them.
+    external: ["bufferutil", "utf-8-validate"],
+    banner: { js: REQUIRE },
+    logLevel: "warning",
+  });
 }
 
 if (import.meta.main) {

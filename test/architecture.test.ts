@@ -12,9 +12,11 @@ const MAY_IMPORT: Record<string, string[]> = {
   gateway: ["cluster", "crds", "protocol", "lib"],
   bot: ["cluster", "crds", "protocol", "lib"],
   runtime: ["cluster", "crds", "protocol", "lib"],
+  // Also runs alone, on Node 20: what it imports goes into one file.
+  "node-host": ["protocol", "lib"],
   localcluster: ["cluster", "crds", "protocol", "lib"],
 };
-const PROCESS_FOLDERS = ["controller", "gateway", "bot", "runtime"];
+const PROCESS_FOLDERS = ["controller", "gateway", "bot", "runtime", "node-host"];
 
 /** Packages that only these places may import. */
 const PACKAGE_HOMES: Record<string, string[]> = {

@@ -29,7 +29,7 @@ test("every bound on the page stands in the code with that value", () => {
 });
 
 test("every bound between client and app-server stands on the page", () => {
-  const files = ["gateway", "bot", "runtime", "lib", "cli/chat"].flatMap((folder) =>
+  const files = ["gateway", "bot", "runtime", "node-host", "lib", "cli/chat"].flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
       .filter((name) => name.endsWith(".ts") && !name.startsWith("echo"))
       .map((name) => `${folder}/${name}`),

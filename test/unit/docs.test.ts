@@ -18,8 +18,8 @@ const pages = [
     .map((name) => `docs/${name}`),
 ];
 
-const commandLine = read("cli/command-line.ts");
-const commands = [...commandLine.matchAll(/\.command\("([a-z]+)"/g)].map(([, name]) => name);
+const commandLine = read("cli/command-line.ts") + read("cli/node-host-program.ts");
+const commands = [...commandLine.matchAll(/\.command\("([a-z-]+)"/g)].map(([, name]) => name);
 const options = [...commandLine.matchAll(/"(?:-[a-z], )?(--[a-z-]+)/g)].map(([, name]) => name);
 
 test("every argus command and option that a page names exists", () => {
@@ -27,7 +27,7 @@ test("every argus command and option that a page names exists", () => {
     [...read(page).matchAll(/(?:\.\/argus|`argus) ([a-z][^`\n|#]*)/g)].flatMap(([, rest = ""]) => {
       const words = rest.trim().split(/\s+/);
       const unknown = words.filter((word) => word.startsWith("--") && !options.includes(word));
-      const known = commands.includes(words[0]?.replace(/[^a-z].*/, "")) || isLater(words[0]);
+      const known = commands.includes(words[0]?.replace(/[^a-z-].*/, "")) || isLater(words[0]);
       return [...(known ? [] : [words[0]]), ...unknown].map((word) => `${page}: ${word}`);
     }),
   );

@@ -1,0 +1,116 @@
+import { realpath } from "node:fs/promises";
+import { errorMessage } from "#lib/errors.ts";
+import type { Logger } from "#lib/logger.ts";
+import { InvokeCancel, InvokeRequest, type InvokeResult } from "#protocol/node.ts";
+import { Answers } from "./answers.ts";
+import { APPROVAL_TTL_MS, type Approvals } from "./approvals.ts";
+import { parseParams, runCommand, type Tools } from "./commands.ts";
+import { NodeError } from "./node-error.ts";
+import { type Asked, decide, type Policy } from "./policy.ts";
+
+const PREVIEW = 200;
+const SUMMARY = 4096;
+
+export interface CallsOptions {
+  tools: Tools;
+  approvals: Approvals;
+  /** Read at each call: the owner may have changed it. */
+  policy: () => Promise<Policy>;
+  defaultCwd: string;
+  logger: Logger;
+}
+
+/** What the gateway asks for: parsed, decided by the device's policy, run once, answered as often as it is asked. */
+export class Calls {
+  readonly #options: CallsOptions;
+  readonly #answers = new Answers();
+  readonly #cancels = new Map<string, AbortController>();
+
+  constructor(options: CallsOptions) {
+    this.#options = options;
+  }
+
+  answer(payload: unknown): Promise<Omit<InvokeResult, "nodeId">> {
+    const request = InvokeRequest.parse(payload);
+    return this.#answers.once(request.id, () => this.#act(request));
+  }
+
+  cancel(payload: unknown): void {
+    this.#cancels.get(InvokeCancel.parse(payload).id)?.abort();
+  }
+
+  async #act(request: InvokeRequest): Promise<Omit<InvokeResult, "nodeId">> {
+    const { id } = request;
+    const cancel = new AbortController();
+    this.#cancels.set(id, cancel);
+    try {
+      return { id, ok: true, payload: await this.#run(request, cancel.signal), error: null };
+    } catch (error) {
+      if (!(error instanceof NodeError))
+        this.#options.logger.error(
+          { err: error, invoke: id },
+          "a command failed in a way that is a defect",
+        );
+      const code = error instanceof NodeError ? error.code : "NOT_READY";
+      return { id, ok: false, error: { code, message: errorMessage(error) } };
+    } finally {
+      this.#cancels.delete(id);
+    }
+  }
+
+  async #run(request: InvokeRequest, signal: AbortSignal): Promise<object> {
+    const { id, command } = request;
+    const sessionId = request.sessionId ?? null;
+    const params = parseJson(request.paramsJSON);
+    const { value } = parseParams(command, params);
+    const asked = await this.#asked(command, value, sessionId);
+    const effect = decide(await this.#options.policy(), asked);
+    const audit = { invoke: id, command, session: sessionId, effect, preview: preview(asked) };
+    this.#options.logger.info(audit, "command received");
+    if (effect === "deny") throw new NodeError("DENIED", "this device's policy denies it");
+    const known = this.#options.tools.jobs.byCall(id);
+    // Allowed and started already, before a restart of this process.
+    if (effect === "ask" && !known) await this.#ask(request, asked, signal);
+    return runCommand(this.#options.tools, { command, params, callId: id, sessionId, signal });
+  }
+
+  #ask(request: InvokeRequest, asked: Asked, signal: AbortSignal): Promise<void> {
+    const summary = (asked.argv?.join(" ") ?? asked.folder ?? asked.command).slice(0, SUMMARY);
+    const question = {
+      invokeId: request.id,
+      sessionId: asked.session,
+      command: asked.command,
+      summary,
+      cwd: asked.folder ?? null,
+    };
+    const ttlMs = Math.max(1, Math.min(request.timeoutMs ?? APPROVAL_TTL_MS, APPROVAL_TTL_MS));
+    return this.#options.approvals.allowed(question, ttlMs, signal);
+  }
+
+  async #asked(command: string, value: unknown, session: string | null): Promise<Asked> {
+    const { argv, cwd, path, env } = value as {
+      argv?: string[];
+      cwd?: string;
+      path?: string;
+      env?: Record<string, string>;
+    };
+    const folder = path ?? (argv ? (cwd ?? this.#options.defaultCwd) : undefined);
+    return {
+      command,
+      session,
+      ...(argv ? { argv } : {}),
+      ...(folder ? { folder: await realpath(folder).catch(() => folder) } : {}),
+      ...(env ? { envNames: Object.keys(env) } : {}),
+    };
+  }
+}
+
+const preview = ({ argv, folder }: Asked) => (argv?.join(" ") ?? folder ?? "").slice(0, PREVIEW);
+
+function parseJson(text: string | null | undefined): unknown {
+  try {
+    return text ? JSON.parse(text) : {};
+  } catch {
+    throw new NodeError("BAD_INPUT", "paramsJSON is not JSON");
+  }
+}

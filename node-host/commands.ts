@@ -1,0 +1,173 @@
+import { constants } from "node:fs";
+import { access, stat } from "node:fs/promises";
+import { delimiter, isAbsolute, join } from "node:path";
+import { COMMAND_PARAMS, type CommandName, type SystemRun } from "#protocol/node-commands.ts";
+import type { Files } from "./files.ts";
+import { type Job, KILL_GRACE_MS } from "./job.ts";
+import { type Caller, type Jobs, jobView, outputs } from "./jobs.ts";
+import { NodeError } from "./node-error.ts";
+import { sleepOr } from "./wait.ts";
+
+/** Returned of each output by a call that waited for the end. */
+const FOREGROUND_BYTES = 2 * 1024 * 1024;
+const TAIL_BYTES = 4000;
+/** All of stdin that a job gets. */
+export const MAX_STDIN_BYTES = 256 * 1024 * 1024;
+
+export interface Tools {
+  jobs: Jobs;
+  /** Made for each call: the owner may have changed the shared folders. */
+  files: () => Promise<Files>;
+  path: string;
+}
+
+export interface Call extends Caller {
+  command: string;
+  params: unknown;
+  /** Aborted when the gateway cancels the call. */
+  signal: AbortSignal;
+}
+
+export const isCommand = (name: string): name is CommandName => Object.hasOwn(COMMAND_PARAMS, name);
+
+/** Parameters of a known command. Throws NodeError UNSUPPORTED or BAD_INPUT. */
+export function parseParams(
+  command: string,
+  params: unknown,
+): { name: CommandName; value: unknown } {
+  if (!isCommand(command))
+    throw new NodeError("UNSUPPORTED", `no command ${command} on this device`);
+  const parsed = COMMAND_PARAMS[command].safeParse(params ?? {});
+  if (parsed.success) return { name: command, value: parsed.data };
+  const issue = parsed.error.issues[0];
+  throw new NodeError("BAD_INPUT", `${issue?.path.join(".") || "params"}: ${issue?.message}`);
+}
+
+/** Runs one command that the policy allows. Throws NodeError. */
+export async function runCommand(tools: Tools, call: Call): Promise<object> {
+  const { name } = parseParams(call.command, call.params);
+  const files = await tools.files();
+  switch (name) {
+    case "system.run":
+      return run(tools, COMMAND_PARAMS[name].parse(call.params ?? {}), call);
+    case "system.which":
+      return which(tools, COMMAND_PARAMS[name].parse(call.params ?? {}).bin);
+    case "file.read":
+      return files.read(COMMAND_PARAMS[name].parse(call.params ?? {}));
+    case "file.write":
+      return files.write(COMMAND_PARAMS[name].parse(call.params ?? {}));
+    case "file.list":
+      return files.list(COMMAND_PARAMS[name].parse(call.params ?? {}));
+    case "process.list":
+    case "process.get":
+    case "process.logs":
+    case "process.kill":
+    case "process.write":
+      return ofJob(tools.jobs, name, call);
+    default:
+      throw new NodeError("UNSUPPORTED", `no command ${name satisfies never} on this device`);
+  }
+}
+
+async function ofJob(jobs: Jobs, name: CommandName, call: Call): Promise<object> {
+  if (name === "process.list") return { jobs: jobs.list(call.sessionId).map(jobView) };
+  const { jobId } = COMMAND_PARAMS["process.get"].parse(call.params ?? {});
+  const job = jobs.get(jobId, call.sessionId);
+  if (name === "process.get") return { job: jobView(job) };
+  if (name === "process.logs") return logs(job, call.params);
+  if (name === "process.write") return write(job, call.params);
+  if (job.exit) throw new NodeError("NOT_RUNNING", `job ${jobId} has ended`);
+  await job.kill(KILL_GRACE_MS);
+  await job.ended;
+  return { jobId, signal: "SIGTERM" };
+}
+
+async function logs(job: Job, params: unknown): Promise<object> {
+  const { jobId, tailBytes } = COMMAND_PARAMS["process.logs"].parse(params);
+  const texts = await outputs(job, tailBytes);
+  return { jobId, running: !job.exit, ...texts, ...truncated(texts, tailBytes) };
+}
+
+const truncated = (
+  { stdoutBytes, stderrBytes }: { stdoutBytes: number; stderrBytes: number },
+  kept: number,
+) => ({ stdoutTruncated: stdoutBytes > kept, stderrTruncated: stderrBytes > kept });
+
+async function write(job: Job, params: unknown): Promise<object> {
+  const { jobId, dataBase64, offset, close } = COMMAND_PARAMS["process.write"].parse(params);
+  const bytes = Buffer.from(dataBase64, "base64");
+  const stdinBytes = await job.write(bytes, { offset, close, maxBytes: MAX_STDIN_BYTES });
+  return { jobId, stdinBytes };
+}
+
+async function run(tools: Tools, params: SystemRun, call: Call): Promise<object> {
+  if (params.pty)
+    throw new NodeError("UNSUPPORTED", "this device has no PTY support; run it without pty");
+  if (params.cwd !== undefined && !isAbsolute(params.cwd))
+    throw new NodeError("BAD_INPUT", "cwd: give an absolute path");
+  const job = await tools.jobs.start(params, call);
+  const cancel = () => void job.kill(KILL_GRACE_MS).catch(() => undefined);
+  if (call.signal.aborted) cancel();
+  call.signal.addEventListener("abort", cancel, { once: true });
+  try {
+    await sleepOr(job.meta.yieldMs, job.ended);
+  } finally {
+    call.signal.removeEventListener("abort", cancel);
+  }
+  // Decided and written down together: either this answer tells the end, or a notice does.
+  if (job.exit) return finished(job);
+  await job.saveMeta({ backgrounded: true });
+  return inBackground(job, params);
+}
+
+const head = ({ meta, started }: Job) => ({
+  jobId: meta.jobId,
+  argv: meta.argv,
+  cwd: meta.cwd,
+  timeoutMs: meta.timeoutMs,
+  pid: started?.child.pid ?? null,
+});
+
+async function finished(job: Job): Promise<object> {
+  const { exit, meta } = job;
+  if (!exit) throw new NodeError("NOT_READY", `job ${meta.jobId} has not ended`);
+  if (exit.spawnError) throw new NodeError("SPAWN_FAILED", exit.spawnError);
+  if (exit.orphaned) throw new NodeError("OUTCOME_UNKNOWN", exit.reason ?? "its outcome was lost");
+  const texts = await outputs(job, FOREGROUND_BYTES);
+  const { exitCode, signal, timedOut, reason } = exit;
+  return {
+    ...head(job),
+    running: false,
+    yieldMs: meta.yieldMs,
+    exitCode,
+    signal,
+    timedOut,
+    ...(reason ? { reason } : {}),
+    ...texts,
+    ...truncated(texts, FOREGROUND_BYTES),
+  };
+}
+
+async function inBackground(job: Job, params: SystemRun): Promise<object> {
+  const { stdout, stderr, stdoutBytes, stderrBytes } = await outputs(job, TAIL_BYTES);
+  const tails = { stdoutTail: stdout, stderrTail: stderr, stdoutBytes, stderrBytes };
+  return { ...head(job), running: true, yieldMs: params.yieldMs ?? null, ...tails };
+}
+
+/** The first executable regular file of that name on PATH. */
+async function which({ path }: Tools, bin: string): Promise<object> {
+  const places = bin.includes("/")
+    ? [bin]
+    : path.split(delimiter).map((folder) => join(folder, bin));
+  for (const place of places) {
+    const file = await stat(place).catch(() => undefined);
+    const runs =
+      file?.isFile() &&
+      (await access(place, constants.X_OK).then(
+        () => true,
+        () => false,
+      ));
+    if (runs) return { bin, path: place };
+  }
+  return { bin, path: null };
+}

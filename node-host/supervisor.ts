@@ -1,0 +1,159 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { type FileHandle, open, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { setTimeout as delay } from "node:timers/promises";
+import { errorMessage } from "#lib/errors.ts";
+import { endProcessTree, recordProcess } from "#lib/process-record.ts";
+import { JOB_FILES, type JobExit, SupervisorOrder, writeDurably } from "./job-files.ts";
+
+/** Marks every process of a job, so that those which left its group are found. */
+export const JOB_MARK = "ARGUS_JOB_ID";
+/** Marks the supervisor, which must outlive them. */
+export const SUPERVISOR_MARK = "ARGUS_JOB_SUPERVISOR";
+const STDIN_POLL_MS = 50;
+const SIZE_POLL_MS = 500;
+const COPY_BYTES = 64 * 1024;
+
+type End = Pick<JobExit, "exitCode" | "signal" | "spawnError">;
+
+/**
+ * The process between a node-host and one job. It outlives the node-host, gives the program its output files, feeds its stdin,
+ * ends it as a tree at its deadline, and writes how it ended. Reads a {@link SupervisorOrder} on stdin.
+ */
+export async function supervise(folder: string): Promise<number> {
+  // The node-host's terminal may go; the job stays.
+  process.on("SIGHUP", () => undefined);
+  const order = SupervisorOrder.parse(JSON.parse(await text(process.stdin)));
+  const outputs = await Promise.all(
+    [JOB_FILES.stdout, JOB_FILES.stderr].map((name) => open(join(folder, name), "a", 0o600)),
+  );
+  const exit = await run(folder, order, outputs);
+  const [stdoutBytes = 0, stderrBytes = 0] = await Promise.all(
+    outputs.map(async (file) => (await file.stat()).size),
+  );
+  await writeDurably(
+    join(folder, JOB_FILES.exit),
+    JSON.stringify({ ...exit, endedAtMs: Date.now(), stdoutBytes, stderrBytes }),
+  );
+  return 0;
+}
+
+async function run(
+  folder: string,
+  order: SupervisorOrder,
+  outputs: FileHandle[],
+): Promise<Omit<JobExit, "endedAtMs" | "stdoutBytes" | "stderrBytes" | "orphaned">> {
+  const [program = "", ...args] = order.argv;
+  const child = spawn(program, args, {
+    cwd: order.cwd,
+    env: { ...order.env, [JOB_MARK]: order.jobId },
+    stdio: [order.stdin ? "pipe" : "ignore", ...outputs.map(({ fd }) => fd)],
+    detached: true,
+    windowsHide: true,
+  });
+  const ended = endOf(child);
+  if (child.pid === undefined) return { ...(await ended), timedOut: false };
+  const over = new AbortController();
+  const limit = limits(folder, order, child.pid, over.signal);
+  await writeStarted(folder, child.pid);
+  const feed = order.stdin ? feedStdin(folder, child, over.signal) : Promise.resolve();
+  const end = await ended;
+  over.abort();
+  await feed;
+  return { ...end, ...(await limit) };
+}
+
+/** How it ended; a program that could not be started has no exit code and no signal. */
+function endOf(child: ChildProcess): Promise<End> {
+  return new Promise((resolve) => {
+    child.on("error", (error) => {
+      if (child.pid === undefined)
+        resolve({ exitCode: null, signal: null, spawnError: errorMessage(error) });
+    });
+    child.on("exit", (exitCode, signal) => resolve({ exitCode, signal }));
+  });
+}
+
+async function writeStarted(folder: string, pid: number): Promise<void> {
+  // A program that ended at once has no start time any more; then there is nothing to adopt or to kill either.
+  const record = (one: number) =>
+    recordProcess(one).catch(() => ({ pid: one, startTime: "ended" }));
+  const [supervisor, child] = await Promise.all([record(process.pid), record(pid)]);
+  const started = { supervisor, child, startedAtMs: Date.now() };
+  await writeDurably(join(folder, JOB_FILES.started), JSON.stringify(started));
+}
+
+/** Ends the tree at its deadline (a duration: a clock that jumps moves nothing) or when its output fills its room. */
+async function limits(
+  folder: string,
+  order: SupervisorOrder,
+  pid: number,
+  over: AbortSignal,
+): Promise<{ timedOut: boolean; reason?: string }> {
+  const root = await recordProcess(pid).catch(() => undefined);
+  const deadline = order.timeoutMs === null ? Number.POSITIVE_INFINITY : order.timeoutMs;
+  const started = performance.now();
+  while (!over.aborted) {
+    const left = deadline - (performance.now() - started);
+    const full = await isFull(folder, order.maxOutputBytes);
+    if (left <= 0 || full) {
+      await endProcessTree({
+        roots: root ? [root] : [],
+        mark: { name: JOB_MARK, value: order.jobId },
+        graceMs: 0,
+      });
+      const reason = `killed: its output is more than ${order.maxOutputBytes} bytes`;
+      return full ? { timedOut: false, reason } : { timedOut: true };
+    }
+    const pauseMs = Math.max(1, Math.min(left, SIZE_POLL_MS));
+    await delay(pauseMs, undefined, { signal: over }).catch(() => undefined);
+  }
+  return { timedOut: false };
+}
+
+async function isFull(folder: string, maxBytes: number): Promise<boolean> {
+  const sizes = await Promise.all(
+    [JOB_FILES.stdout, JOB_FILES.stderr].map(async (name) => (await stat(join(folder, name))).size),
+  );
+  return sizes.some((size) => size > maxBytes);
+}
+
+/** Copies what is appended to the stdin file until it is closed or the program ends. */
+async function feedStdin(folder: string, child: ChildProcess, over: AbortSignal): Promise<void> {
+  const { stdin } = child;
+  if (!stdin) return;
+  // A program need not read its stdin to the end.
+  stdin.on("error", () => undefined);
+  const file = await open(join(folder, JOB_FILES.stdin), "r");
+  try {
+    for (let offset = 0; !over.aborted; ) {
+      // Looked at before reading: what was appended before the mark is read after it was seen.
+      const closed = existsSync(join(folder, JOB_FILES.stdinClosed));
+      const { bytesRead, buffer } = await file.read(
+        Buffer.alloc(COPY_BYTES),
+        0,
+        COPY_BYTES,
+        offset,
+      );
+      offset += bytesRead;
+      if (bytesRead === 0 && closed) return void stdin.end();
+      if (bytesRead === 0) await delay(STDIN_POLL_MS, undefined, { signal: over }).catch(() => 0);
+      else await written(child, buffer.subarray(0, bytesRead), over);
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+function written(child: ChildProcess, bytes: Buffer, over: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      over.removeEventListener("abort", done);
+      resolve();
+    };
+    over.addEventListener("abort", done, { once: true });
+    child.stdin?.write(bytes, done);
+  });
+}
