@@ -184,23 +184,36 @@ export class Jobs {
 const wantsNotice = ({ meta }: Job) =>
   meta.notifyOnExitMode === "always" || (meta.notifyOnExitMode === "auto" && meta.backgrounded);
 
+const RUNNING = {
+  orphaned: false,
+  endedAtMs: null,
+  exitCode: null,
+  signal: null,
+  timedOut: false,
+  reason: null,
+};
+
 /** The seed's view of a job, for `process.list` and `process.get`. */
-export const jobView = ({ meta, started, exit, stdinWritable }: Job) => ({
-  jobId: meta.jobId,
-  running: !exit,
-  orphaned: exit?.orphaned ?? false,
-  pid: started?.child.pid ?? null,
-  argv: meta.argv,
-  cwd: meta.cwd,
-  createdAtMs: meta.createdAtMs,
-  startedAtMs: started?.startedAtMs ?? null,
-  endedAtMs: exit?.endedAtMs ?? null,
-  exitCode: exit?.exitCode ?? null,
-  signal: exit?.signal ?? null,
-  timedOut: exit?.timedOut ?? false,
-  reason: exit?.reason ?? null,
-  stdinWritable,
-});
+export function jobView({ meta, started, exit, stdinWritable }: Job) {
+  const { orphaned, endedAtMs, exitCode, signal, timedOut, reason } = exit ?? RUNNING;
+  const { jobId, argv, cwd, createdAtMs } = meta;
+  return {
+    jobId,
+    running: !exit,
+    orphaned,
+    pid: started?.child.pid ?? null,
+    argv,
+    cwd,
+    createdAtMs,
+    startedAtMs: started?.startedAtMs ?? null,
+    endedAtMs,
+    exitCode,
+    signal,
+    timedOut,
+    reason: reason ?? null,
+    stdinWritable,
+  };
+}
 
 /** Text and sizes of both outputs, at most `maxBytes` of each. */
 export async function outputs(job: Job, maxBytes: number) {

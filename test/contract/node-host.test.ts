@@ -108,7 +108,7 @@ test("a repeated call starts nothing twice, also after the node-host was killed"
 const STUBBORN = `trap '' TERM; (trap '' TERM; setsid sleep 987) & (trap '' TERM; sleep 987) & sleep 987`;
 
 test("a time-out and a kill end the whole tree, also what ignores SIGTERM and left its group", async () => {
-  const alive = (jobId: unknown) => processesOf(`ARGUS_JOB_ID=${jobId}`).length;
+  const alive = (jobId: unknown) => processesOf(`ARGUS_JOB_ID=${String(jobId)}`).length;
   const timed = await run(["sh", "-c", STUBBORN], { timeoutMs: 300 });
   expect(timed).toMatchObject({ timedOut: true, signal: "SIGKILL" });
   expect(alive(timed.jobId)).toBe(0);
@@ -135,7 +135,7 @@ test("after kill -9 of the node-host a living job is adopted, a lost one is ende
   });
   const lost = await run(["sh", "-c", "sleep 987 & sleep 986"], { yieldMs: 0 });
   await host.kill();
-  const supervisor = processesOf(`ARGUS_JOB_SUPERVISOR=${lost.jobId}`);
+  const supervisor = processesOf(`ARGUS_JOB_SUPERVISOR=${String(lost.jobId)}`);
   expect(supervisor).toHaveLength(1);
   for (const { pid } of supervisor) process.kill(pid, "SIGKILL");
   const started = Date.now();
@@ -148,7 +148,7 @@ test("after kill -9 of the node-host a living job is adopted, a lost one is ende
     exitCode: null,
     reason: expect.stringMatching(/supervisor/),
   });
-  expect(processesOf(`ARGUS_JOB_ID=${lost.jobId}`)).toEqual([]);
+  expect(processesOf(`ARGUS_JOB_ID=${String(lost.jobId)}`)).toEqual([]);
   await gateway.invoke("process.write", {
     jobId: kept.jobId,
     dataBase64: base64("it\n"),
