@@ -70,8 +70,8 @@ export class CronJudge {
     if (!this.#known.has(slotMs)) throw new Error(`${slot} is no slot`);
     if (state !== "queued" || !this.#skipped.has(slotMs)) return;
     this.#counts.overReported += 1;
-    if (!this.late.has(key)) this.#counts.unexplained += 1;
-    // It ran once and was told as missed: two leaders overlapped. Counted and printed, not forbidden; twice or silent is.
+    if (this.late.has(key)) return;
+    throw new Error(`${slot} ran after it had been skipped`);
   }
 
   /** In the end nothing is open, and whatever was queued is known to the status. */

@@ -27,8 +27,6 @@ export interface SimCounts {
   skipped: number;
   /** Counted as missed although it had been queued: its answer was lost and a later slot was due first. */
   overReported: number;
-  /** Of them, not by a leader that was paused or a post that came late. */
-  unexplained: number;
   crashes: number;
   failOvers: number;
   jumps: number;
@@ -71,7 +69,6 @@ export class CronSim {
     posted: 0,
     skipped: 0,
     overReported: 0,
-    unexplained: 0,
     crashes: 0,
     failOvers: 0,
     jumps: 0,
