@@ -74,6 +74,11 @@ export function isNotFound(error: unknown): boolean {
   return isKubeError(error, 404);
 }
 
+/** The write may have been done all the same: nobody answered, or a server that failed on the way. */
+export function isWithoutAnswer(error: unknown): boolean {
+  return error instanceof KubeError && (error.status === 0 || error.status >= 500);
+}
+
 /** The resource version is too old: list again. */
 export function isExpired(error: unknown): boolean {
   return (

@@ -31,6 +31,12 @@ export class Written {
     this.#expect(key, cache, () => isAtLeast(cache.version(), version));
   }
 
+  /** `object` is not the newest version of the object any more, as a conflict told: the cache must show another one. */
+  outdated(key: string, cache: Cache, objectKey: string, { metadata }: KubeObject): void {
+    const isMet = () => cache.get(objectKey)?.metadata.resourceVersion !== metadata.resourceVersion;
+    this.#expect(key, cache, isMet);
+  }
+
   /** The object with this UID was deleted: it must go, or show that it is going. */
   deleted(key: string, cache: Cache, { objectKey, uid }: { objectKey: string; uid: string }): void {
     this.#expect(key, cache, () => {

@@ -1,5 +1,5 @@
 import type { EventRecorder } from "#cluster/events.ts";
-import { isNotFound } from "#cluster/kube-error.ts";
+import { isConflict, isNotFound, isWithoutAnswer } from "#cluster/kube-error.ts";
 import { argusCrons, argusSessions } from "#cluster/resources.ts";
 import type { Fence, Informer, KubeClient, KubeObject } from "#cluster/types.ts";
 import { ArgusCronSpec, type ArgusCronStatus } from "#crds/argus-cron.ts";
@@ -60,6 +60,8 @@ export class CronReconciler {
   readonly #options: CronReconcilerOptions;
   /** Slots that the gateway did not take; one for each cron at most. */
   readonly #waiting = new Map<string, Waiting>();
+  /** Statuses that give up slots and got no answer: until their fate is known those slots must not be posted. */
+  readonly #unanswered = new Map<string, StatusObject>();
   readonly #follower: Follower;
 
   constructor(options: CronReconcilerOptions) {
@@ -73,9 +75,11 @@ export class CronReconciler {
     if (!found || found.metadata.deletionTimestamp) {
       agenda.delete(key);
       this.#waiting.delete(key);
+      this.#unanswered.delete(key);
       this.#follower.forget(key);
       return { done: true };
     }
+    await this.#settleUnanswered(key);
     if (!written.isSeen(key)) return { requeueAfterMs: BEHIND_MS };
     const cron = checked(found);
     const { sessionExists, planned } = await this.#decide(cron);
@@ -130,21 +134,41 @@ export class CronReconciler {
   }
 
   async #writeStatus(key: string, decided: Decided): Promise<void> {
-    const { kube, crons, written, clock, metrics } = this.#options;
+    const { clock, metrics } = this.#options;
     const { cron } = decided;
     const status = computeStatus(decided, new Date(clock.now()));
     if (!statusDiffers(cron, status)) return;
-    const manager = { fieldManager: FIELD_MANAGER, force: true };
+    const object = statusObject(cron, status);
     try {
-      const answer = await kube.applyStatus(argusCrons, statusObject(cron, status), manager);
-      written.wrote(key, crons, answer);
+      await this.#apply(key, object);
     } catch (error) {
+      if (allSkips(decided).length > 0 && isWithoutAnswer(error)) this.#unanswered.set(key, object);
       // A conflict is decided on anew, with the newer object.
       if (!isNotFound(error)) throw error;
       return;
     }
     metrics.skipped(allSkips(decided));
     this.#tell(decided, status);
+  }
+
+  async #apply(key: string, object: StatusObject): Promise<void> {
+    const { kube, crons, written } = this.#options;
+    const manager = { fieldManager: FIELD_MANAGER, force: true };
+    written.wrote(key, crons, await kube.applyStatus(argusCrons, object, manager));
+  }
+
+  /** Writes an unanswered status again: its version lets it through at most once, and a conflict tells that the cache is behind. */
+  async #settleUnanswered(key: string): Promise<void> {
+    const object = this.#unanswered.get(key);
+    if (!object) return;
+    const { crons, written } = this.#options;
+    try {
+      await this.#apply(key, object);
+    } catch (error) {
+      if (!isConflict(error) && !isNotFound(error)) throw error;
+      written.outdated(key, crons, key, object);
+    }
+    this.#unanswered.delete(key);
   }
 
   /** Events of what was decided: slots that did not run, and a Ready that became False. */
@@ -180,6 +204,8 @@ export class CronReconciler {
     return { requeueAfterMs: Math.max(0, Math.min(...times) - clock.now()) };
   }
 }
+
+type StatusObject = ReturnType<typeof statusObject>;
 
 function againMs({ slotMs, notBeforeMs, busyUntilMs }: Waiting, postMs: number): number {
   return slotMs === postMs ? notBeforeMs : busyUntilMs;
