@@ -30,7 +30,7 @@ export function failureWords(error: unknown, folder: string): string {
 function wordsOf(error: unknown, folder: string): string {
   const code = sqliteCode(error);
   if (error instanceof DamagedFile || code === SQLITE.corrupt || code === SQLITE.noDatabase) {
-    return `${folder}/state.db is damaged and was left as it is. Stop the gateway and copy the folder; \`argus state export --folder ${folder}\` writes down what can be read, to be imported into an empty folder. Or restore a backup.`;
+    return `${folder}/state.db is damaged and was left as it is. Stop the gateway, copy the folder, and put a copy of it from before the damage in its place.`;
   }
   if (code === SQLITE.full) return `the disk of ${folder} is full: free some space.`;
   if (code === SQLITE.readOnly || isErrno(error, "EROFS")) {
