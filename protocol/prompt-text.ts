@@ -1,6 +1,16 @@
-/** The first line of every turn that the gateway assembles. */
-const START = "# Project Context";
-const SECTIONS = ["\n\nInstructions:", "\n\nSystem events (batched):"];
+/** Where the parts of a turn's text begin; the seed's web page cuts at them too, so they are a contract. */
+export const PROMPT_MARK = {
+  start: "# Project Context",
+  events: "System events (batched):",
+  instructions: "Instructions:",
+  /** In place of a person's words. */
+  background: "HEARTBEAT:",
+  contract: "Heartbeat response contract:",
+} as const;
+const SECTIONS = [`\n\n${PROMPT_MARK.instructions}`, `\n\n${PROMPT_MARK.events}`] as const;
+
+/** A background turn's answer that nothing needs a person. */
+export const HEARTBEAT_OK = "HEARTBEAT_OK";
 
 /**
  * A person's own words in the text of a turn, or what stands for them in a background turn: what the sections of the
@@ -8,7 +18,7 @@ const SECTIONS = ["\n\nInstructions:", "\n\nSystem events (batched):"];
  */
 export function ownWords(text: string): string {
   let rest = text.trim();
-  if (!rest.startsWith(START)) return text;
+  if (!rest.startsWith(PROMPT_MARK.start)) return text;
   for (const mark of SECTIONS) {
     const at = rest.lastIndexOf(mark);
     if (at >= 0) rest = rest.slice(0, at);
@@ -21,14 +31,14 @@ export function ownWords(text: string): string {
 
 /** The events that the text of a turn tells, a line each; empty when there are none. */
 export function eventLines(text: string): string[] {
-  if (!text.startsWith(START)) return [];
-  const end = text.lastIndexOf("\n\nInstructions:");
+  if (!text.startsWith(PROMPT_MARK.start)) return [];
+  const [instructions, events] = SECTIONS;
+  const end = text.lastIndexOf(instructions);
   const body = end < 0 ? text : text.slice(0, end);
-  const at = body.lastIndexOf("\n\nSystem events (batched):");
-  const section =
-    at < 0 ? "" : body.slice(at).replace(/\n\nHeartbeat response contract:[\s\S]*$/, "");
+  const at = body.lastIndexOf(events);
+  const [section = ""] = at < 0 ? [] : body.slice(at).split(`\n\n${PROMPT_MARK.contract}`);
   return section.split("\n").filter((line) => line.startsWith("["));
 }
 
 /** Whether a background turn's words are in place of a person's. */
-export const isBackground = (words: string): boolean => words.startsWith("HEARTBEAT:");
+export const isBackground = (words: string): boolean => words.startsWith(PROMPT_MARK.background);

@@ -1,5 +1,6 @@
 import type { Logger } from "#lib/logger.ts";
 import { RPC_ERROR, type RpcError } from "#protocol/envelope.ts";
+import { actsOnWorld } from "#protocol/turn-items.ts";
 import type { Journal } from "./journal.ts";
 import {
   answerOf,
@@ -18,15 +19,6 @@ import { errorLine, RpcFailure, resultLine } from "./rpc.ts";
 const MAX_WAITERS = 16;
 const MAX_ENDED = 32;
 const WAIT_MS = 120_000;
-/** Items that are words; any other one acts on the world. */
-const HARMLESS = new Set([
-  "userMessage",
-  "agentMessage",
-  "reasoning",
-  "plan",
-  "contextCompaction",
-  "hookPrompt",
-]);
 
 interface Waiter extends Asker {
   deadline: number;
@@ -176,7 +168,7 @@ export class Inputs {
     const { ledger } = this.#options;
     if (item.type === "userMessage" && item.clientId && this.#isForwarded(item.clientId))
       this.accepted(item.clientId, turn);
-    if (HARMLESS.has(item.type)) return;
+    if (!actsOnWorld(item.type)) return;
     for (const entry of ledger.ofTurn(turn)) {
       if (!entry.ran) this.#record(ledger.put({ ...entry, ran: true }), true);
     }

@@ -1,18 +1,10 @@
 import { z } from "zod";
+import { actsOnWorld } from "#protocol/turn-items.ts";
 
 /** Turns that are remembered: the answer that names a turn may come after its end. */
 const MAX_TURNS = 32;
 /** Text of one turn that is collected; the rest stays in the thread. */
 const MAX_TEXT = 512 * 1024;
-/** Items that are words; any other one acts on the world. */
-const WORDS = new Set([
-  "userMessage",
-  "agentMessage",
-  "reasoning",
-  "plan",
-  "contextCompaction",
-  "hookPrompt",
-]);
 
 const Item = z.looseObject({
   id: z.string().optional(),
@@ -136,7 +128,7 @@ function troubleWords(error: Params["error"]): string {
 }
 
 function note(record: TurnRecord, method: string, item: Item): void {
-  if (!WORDS.has(item.type)) record.ranTool = true;
+  if (actsOnWorld(item.type)) record.ranTool = true;
   if (item.type === "contextCompaction") record.compacted = true;
   const id = item.id ?? "";
   if (method === "item/started" && item.type === "commandExecution") {
@@ -165,5 +157,5 @@ const Items = z.array(Item).catch([]);
 export function readItems(items: unknown, complete: boolean): { text: string; ranTool: boolean } {
   const known = Items.parse(items);
   const text = answerText(known.filter(isAnswer).map((item) => item.text));
-  return { text, ranTool: !complete || known.some(({ type }) => !WORDS.has(type)) };
+  return { text, ranTool: !complete || known.some(({ type }) => actsOnWorld(type)) };
 }

@@ -1,9 +1,8 @@
+import { HEARTBEAT_OK } from "#protocol/prompt-text.ts";
 import type { TurnEnd } from "./turns.ts";
 
 // What people are told about turns. Pure.
 
-/** A background turn's answer that nothing needs a person. */
-export const HEARTBEAT_OK = "HEARTBEAT_OK";
 /** With the token an answer up to this many characters says nothing to a person. */
 const QUIET_CHARACTERS = 300;
 

@@ -1,4 +1,4 @@
-import { eventLines, isBackground, ownWords } from "#protocol/prompt-text.ts";
+import { eventLines, HEARTBEAT_OK, isBackground, ownWords } from "#protocol/prompt-text.ts";
 import type { InputPart } from "./shapes.ts";
 
 /** What the echo does with one message. */
@@ -47,7 +47,7 @@ const COMMANDS: Record<string, ((rest: string) => Act) | undefined> = {
 };
 
 function background(events: readonly string[]): Act {
-  return say(events.length === 0 ? "HEARTBEAT_OK" : `echo: ${events.join("\n")}`);
+  return say(events.length === 0 ? HEARTBEAT_OK : `echo: ${events.join("\n")}`);
 }
 
 export function say(text: string): Act & { kind: "say" } {
