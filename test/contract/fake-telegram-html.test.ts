@@ -171,7 +171,7 @@ test.each([
   ["tg://user?id=5", "tg://user?id=5"],
   ["tg:resolve?domain=x", "tg://resolve?domain=x"],
   ["http://localhost:3000", undefined],
-  ["/work/main.ts", undefined],
+  ["/srv/main.ts", undefined],
   ["javascript:alert(1)", undefined],
   ["ftp://x.org", undefined],
   ["tg://a b", undefined],

@@ -44,7 +44,7 @@ const URLS = [
   "mailto:bob@example.org",
   "tg://user?id=5",
   "javascript:alert(1)",
-  "/work/src/main.ts:12",
+  "/srv/src/main.ts:12",
   "<http://example.org/with space>",
   "http://[::1]/",
   "ftp://example.org",
