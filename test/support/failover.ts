@@ -55,6 +55,11 @@ export async function failOver(
     const lose = lossOf(loss, leader);
     // Work for both: the one that may and the one that may not.
     await create(kube, namespace, "after");
+    // A leader that ends in peace may still make the pod of "after": the successor gets a session of its own.
+    if (loss === "SIGTERM") {
+      await leader.controller.exited();
+      await create(kube, namespace, "later");
+    }
     const [first] = await eventually(
       "the successor acts",
       () => creates(standby.proxy).length >= 1 && creates(standby.proxy),
