@@ -13,6 +13,7 @@ import type { GreetedBridge } from "./dial.ts";
 import { endedRow } from "./event-view.ts";
 import { intercept } from "./intercept.ts";
 import { LineFramer } from "./line-framer.ts";
+import type { Use } from "./sessions/use.ts";
 
 /** An unfinished line of a bridge may have this many bytes. */
 export const MAX_BRIDGE_LINE_BYTES = 64 * 1024 * 1024;
@@ -47,9 +48,11 @@ export class Attachment implements ClientHandler, BridgeSink {
   #lastStatus = "";
   #serving = 0;
   #unwatch: () => void = () => undefined;
+  readonly #use: Use;
 
   constructor(options: AttachmentOptions) {
     this.#options = options;
+    this.#use = options.context.keeper.useOf(options.session);
   }
 
   get sessionName(): string {
@@ -72,6 +75,8 @@ export class Attachment implements ClientHandler, BridgeSink {
     const uid = session.metadata.uid ?? "";
     const tell = (method: string, params: unknown) =>
       client.send([textFrame(JSON.stringify({ method, params }))]);
+    this.#use.clients += 1;
+    const held = this.#use.whenAllowed(() => this.#flush());
     const inputs = context.lanes.watch(uid, {
       onEnded: ({ input }) => input && tell(INPUT_ENDED, input),
       // The session's own frame comes first.
@@ -82,8 +87,11 @@ export class Attachment implements ClientHandler, BridgeSink {
     });
     const events = context.eventEnds.watch(uid, (ended) => tell(EVENT_ENDED, endedRow(ended)));
     this.#unwatch = () => {
+      this.#use.clients -= 1;
+      held();
       inputs();
       events();
+      this.#unwatch = () => undefined;
     };
   }
 
@@ -112,11 +120,18 @@ export class Attachment implements ClientHandler, BridgeSink {
     this.#bridge = bridge;
     // Of a joined client only what an idle session needs is kept.
     this.#gone = undefined;
+    if (this.#held.length === 0) this.#client?.resume();
+    else this.#flush();
+    bridge.start(this);
+  }
+
+  /** Lines that waited go, once there is a bridge and the session's pod is sure to stay. */
+  #flush(): void {
+    if (!this.#bridge || this.#held.length === 0 || !this.#use.isAllowed) return;
     const held = this.#held;
     this.#held = [];
     this.#heldBytes = 0;
-    if (held.length === 0 || bridge.write(held)) this.#client?.resume();
-    bridge.start(this);
+    if (this.#bridge.write(held)) this.#client?.resume();
   }
 
   close(code: number, reason: string): void {
@@ -154,11 +169,12 @@ export class Attachment implements ClientHandler, BridgeSink {
   }
 
   get forwarded(): boolean {
-    return this.#bridge?.idle ?? this.#held.length === 0;
+    return this.#held.length === 0 && (this.#bridge?.idle ?? true);
   }
 
   lines(lines: Buffer[]): boolean {
-    if (this.#bridge) return this.#bridge.write(lines);
+    const isAllowed = this.#use.claim();
+    if (this.#bridge && isAllowed && this.#held.length === 0) return this.#bridge.write(lines);
     for (const line of lines) {
       this.#held.push(line);
       this.#heldBytes += line.length;

@@ -7,6 +7,7 @@ import type { KeyRing } from "./key-ring.ts";
 import type { Lanes } from "./lanes/lanes.ts";
 import type { Liveness } from "./liveness.ts";
 import type { PodTokens } from "./pod-tokens.ts";
+import type { SessionKeeper } from "./sessions/keeper.ts";
 
 /** What every connection needs; there is one per gateway. */
 export interface GatewayContext {
@@ -18,6 +19,7 @@ export interface GatewayContext {
   lanes: Lanes;
   eventEnds: EventEnds;
   crons: Crons;
+  keeper: SessionKeeper;
   /** Asks for the public keys to be written again: a pod did not know ours. */
   republish: () => void;
   logger: Logger;

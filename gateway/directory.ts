@@ -4,6 +4,7 @@ import type { Informer, KubeClient } from "#cluster/types.ts";
 import type { ArgusSessionSpecInput } from "#crds/argus-session.ts";
 import { API_VERSION, type ArgusSession } from "#crds/kinds.ts";
 import { belongsTo, type Pod, sessionNameOf } from "./pod.ts";
+import { FINALIZER } from "./sessions/finalizer.ts";
 
 /** Marks the sessions that the gateway made. */
 export const CREATED_BY = { "argus.dev/created-by": "gateway" };
@@ -24,6 +25,7 @@ export class Directory {
   readonly #podsOf = new Map<string, Set<string>>();
   readonly #podByUid = new Map<string, string>();
   readonly #watchers = new Map<string, Set<() => void>>();
+  readonly #all = new Set<(name: string) => void>();
 
   constructor(options: DirectoryOptions) {
     this.#options = options;
@@ -95,6 +97,11 @@ export class Directory {
     });
   }
 
+  /** Calls `handler` with the name of each session that changed or went, or one of whose pods did. */
+  watchNames(handler: (name: string) => void): void {
+    this.#all.add(handler);
+  }
+
   /** Calls `handler` after each change of the session or one of its pods. Returns the unsubscribe function. */
   watch(name: string, handler: () => void): () => void {
     const handlers = this.#watchers.get(name) ?? new Set();
@@ -110,7 +117,7 @@ export class Directory {
     return kube.create<ArgusSession>(argusSessions, {
       apiVersion: API_VERSION,
       kind: "ArgusSession",
-      metadata: { name, namespace, labels: CREATED_BY },
+      metadata: { name, namespace, labels: CREATED_BY, finalizers: [FINALIZER] },
       // The API server fills in the defaults.
       spec: template as ArgusSession["spec"],
     });
@@ -131,6 +138,7 @@ export class Directory {
   }
 
   #tell(name: string): void {
+    for (const handler of this.#all) handler(name);
     for (const handler of Array.from(this.#watchers.get(name) ?? [])) handler();
   }
 }

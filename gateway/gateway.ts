@@ -6,7 +6,7 @@ import type { Listening, Running } from "#lib/running.ts";
 import { CLOSE } from "#protocol/client.ts";
 import { LABEL } from "#protocol/pod.ts";
 import { Authenticator } from "./auth.ts";
-import type { GatewayContext } from "./context.ts";
+import type { GatewayContext, LaneContext } from "./context.ts";
 import { Crons } from "./crons.ts";
 import { Directory } from "./directory.ts";
 import { EventEnds } from "./event-ends.ts";
@@ -20,6 +20,8 @@ import type { Pod } from "./pod.ts";
 import { PodTokens } from "./pod-tokens.ts";
 import { startPublisher } from "./publisher.ts";
 import { Readiness } from "./readiness.ts";
+import { type Bridges, isBridgeUsed } from "./sessions/bridge-activity.ts";
+import { SessionKeeper } from "./sessions/keeper.ts";
 import { openGatewayState } from "./state/gateway-state.ts";
 import type { Store } from "./store/store.ts";
 import { STOPPING } from "./upgrade.ts";
@@ -121,29 +123,49 @@ async function openWith(
   readiness.done("cluster");
   await publisher.first;
   readiness.done("keys");
+  const bridges = { directory, keys, podTokens };
+  const keeper = startKeeper(bridges, { kube, logger }, signal);
   const shared = {
     auth,
-    directory,
-    keys,
-    podTokens,
+    ...bridges,
+    keeper,
     liveness: new Liveness(),
     republish: publisher.again,
     logger,
     signal,
   };
-  const lanes = new Lanes(store, shared);
+  const { lanes, eventEnds } = await openLanes(store, shared, readiness);
+  const crons = new Crons({ kube, namespace });
+  const context: GatewayContext = { ...shared, lanes, eventEnds, crons };
+  return { context, store, epoch, background: [sessions, sessionPods, publisher, lanes, keeper] };
+}
+
+/** Goes on with what was accepted before this start, then tells the API server how each session does. */
+async function openLanes(store: Store, context: LaneContext, readiness: Readiness) {
+  const lanes = new Lanes(store, context);
   const eventEnds = new EventEnds();
   lanes.watchDocuments(eventEnds);
+  lanes.watchDocuments(context.keeper);
   readiness.waitFor("lanes", "the messages accepted before are being read");
   await lanes.resume();
+  context.keeper.begin(lanes);
   readiness.done("lanes");
-  const context: GatewayContext = {
-    ...shared,
-    lanes,
-    eventEnds,
-    crons: new Crons({ kube, namespace }),
+  return { lanes, eventEnds };
+}
+
+function startKeeper(
+  bridges: Bridges,
+  { kube, logger }: Pick<GatewayOptions, "kube" | "logger">,
+  signal: AbortSignal,
+): SessionKeeper {
+  const options = {
+    kube,
+    directory: bridges.directory,
+    isBridgeUsed: (session: ArgusSession, ended: AbortSignal) =>
+      isBridgeUsed(bridges, session, ended),
+    logger,
   };
-  return { context, store, epoch, background: [sessions, sessionPods, publisher, lanes] };
+  return new SessionKeeper(options, signal);
 }
 
 /** A deleted pod's tokens are worth nothing. */

@@ -113,13 +113,23 @@ export class Core {
       signal,
     });
     const observer = new Observer({ ...shared, onTurnEnd: options.onTurnEnd });
-    const { own } = options;
+    const own: CoreOptions["own"] = (method, params) =>
+      method === "bridge/activity"
+        ? this.isUnused().then((isUnused) => ({ isUnused }))
+        : options.own(method, params);
     this.mux = new Mux({ ...shared, broadcast, handshake, requests, observer, own, signal });
   }
 
   /** Nothing runs, waits or asks. */
   isIdle(now: number): boolean {
     return this.busy.count(now) === 0 && this.#flight.size === 0 && this.asks.size === 0;
+  }
+
+  /** Whether the app-server could be stopped without anything being lost: also no command runs beyond its turn. */
+  async isUnused(): Promise<boolean> {
+    if (!this.isIdle(Date.now())) return false;
+    if (!this.supervisor.hot) return true;
+    return !(await hasBackgroundTerminals(this.#caller, this.#threads.loaded));
   }
 
   /** Stops the app-server when nobody had to do with it for `afterMs` and nothing in it would be lost. */

@@ -83,7 +83,7 @@ function obstacle({ observed, pod, want }: Seen): Problem | undefined {
     return { reason: "MultiplePods", message: `more pods claim this session: delete ${names}` };
   }
   if (!pod) return { reason: "DependenciesNotReady", message: "the pod is being created" };
-  return unboundClaim(observed) ?? podObstacle(pod, observed.bridge) ?? stateUnreadable(observed);
+  return unboundClaim(observed) ?? podObstacle(pod, observed.bridge) ?? gatewayObstacle(observed);
 }
 
 function unboundClaim({ unbound }: Observed): Problem | undefined {
@@ -144,11 +144,23 @@ function bridgeWords(where: string, bridge: BridgeStatus | undefined): string {
   return `the app-server in ${where} does not answer yet${reason}`;
 }
 
-/** The gateway refuses a session whose state it cannot read, however well its pod is. */
-function stateUnreadable({ session }: Observed): Problem | undefined {
-  const condition = session.status?.conditions?.find(({ type }) => type === "StateReadable");
-  if (condition?.status !== "False") return undefined;
-  return { reason: "StateUnreadable", message: condition.message };
+/** Why, by the gateway's word, a message would not be answered, however well the pod is. */
+function gatewayObstacle({ session }: Observed): Problem | undefined {
+  const bad = Object.keys(GATEWAY_REASONS).find((type) => gatewayCondition(session, type));
+  const message = bad === undefined ? undefined : gatewayCondition(session, bad)?.message;
+  return bad === undefined
+    ? undefined
+    : { reason: GATEWAY_REASONS[bad] ?? bad, message: message ?? "" };
+}
+
+const GATEWAY_REASONS: Record<string, string> = {
+  StateReadable: "StateUnreadable",
+  LaneProgressing: "LaneNotProgressing",
+  DeliveriesHealthy: "DeliveriesNotHealthy",
+};
+
+function gatewayCondition({ status }: Observed["session"], type: string) {
+  return status?.conditions?.find((each) => each.type === type && each.status === "False");
 }
 
 function suspended({ session, pod }: Observed, want: Want): Finding {

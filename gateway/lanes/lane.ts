@@ -160,9 +160,9 @@ export class Lane {
   async #reach(work: Work, signal: AbortSignal): Promise<Link | undefined> {
     const { world } = this.#options;
     const isBeat = work.do === "start" && work.plan.kind === "heartbeat";
-    // A cold session is woken for it: the document's demand says so.
-    if (isBeat && !world.isUp()) await this.state.update(requestHeartbeat);
     const held = work.do === "start" ? world.heldBy() : undefined;
+    // A cold session is woken for it, and one that is warm kept so: the document's demand says so.
+    if (isBeat && (held !== undefined || !world.isUp())) await this.state.update(requestHeartbeat);
     if (held !== undefined) return this.#waits(held);
     if (this.#link && !this.#link.isGone) return this.#link;
     const found = await world.reach({ onTurnEnd: () => this.wake() }, signal);

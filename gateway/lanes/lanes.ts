@@ -4,6 +4,7 @@ import { KeyedListeners } from "#lib/keyed-listeners.ts";
 import type { Running } from "#lib/running.ts";
 import type { TurnProgress } from "#protocol/lane-methods.ts";
 import type { LaneContext } from "../context.ts";
+import { closeAll } from "../state/closing.ts";
 import { GATEWAY_UID } from "../state/gateway-state.ts";
 import { openSessionState } from "../state/session-state.ts";
 import type { TurnEnded } from "../state/turns.ts";
@@ -26,14 +27,18 @@ export const ALL = "*";
 export interface DocumentWatcher {
   /** It was opened, or another version of it is on the disk. */
   changed(uid: string, lane: Lane, name: string): void;
-  /** The session object is gone. */
+  /** The session object is gone, or its document is. */
   gone(uid: string): void;
+  /** It cannot be read; `why` says what to do. */
+  unreadable?(uid: string, name: string, why: string): void;
 }
 
 interface Entry {
   lane: Lane;
   stop: AbortController;
   done: Promise<void>;
+  /** The end that is under way. */
+  ending?: Promise<void>;
 }
 
 /** The lanes of all sessions, by the session object's UID; each is opened when it is needed and runs until the gateway stops. */
@@ -78,12 +83,25 @@ export class Lanes implements Running {
 
   /** The failure was logged. */
   async #openQuietly(session: ArgusSession): Promise<void> {
-    if (this.#context.signal.aborted || session.metadata.deletionTimestamp) return;
-    await this.of(session).catch(() => undefined);
+    const isGoing = session.metadata.deletionTimestamp !== undefined;
+    if (this.#context.signal.aborted || isGoing) return;
+    await this.#opened(session).catch(() => undefined);
   }
 
-  /** The session's lane. Throws `Unavailable` when its document cannot be read. */
-  async of({ metadata: { name, uid = "" } }: ArgusSession): Promise<Lane> {
+  /** The session's lane. Throws `Unavailable` when its document cannot be read, `NotFound` when the session is being deleted. */
+  async of(session: ArgusSession): Promise<Lane> {
+    const { directory, keeper } = this.#context;
+    const { name, uid = "" } = session.metadata;
+    // A client may still hold an object that is gone: its document must not come back.
+    const known = await directory.find(name);
+    if (known?.metadata.uid !== uid) throw deleted(name);
+    await keeper.guard(known);
+    const isGoing = directory.session(name)?.metadata.deletionTimestamp !== undefined;
+    if (isGoing && !this.#entries.has(uid)) throw deleted(name);
+    return await this.#opened(session);
+  }
+
+  async #opened({ metadata: { name, uid = "" } }: ArgusSession): Promise<Lane> {
     const opening = this.#entries.get(uid) ?? this.#open(name, uid);
     this.#entries.set(uid, opening);
     try {
@@ -93,6 +111,7 @@ export class Lanes implements Running {
       this.#entries.delete(uid);
       const facts = { session: name, error: errorMessage(error) };
       this.#context.logger.error(facts, "the document of a session cannot be read");
+      for (const watcher of this.#documents) watcher.unreadable?.(uid, name, errorMessage(error));
       const message = `The messages of session ${name} cannot be read: ${errorMessage(error)}`;
       throw new ArgusError("Unavailable", message, { session: name }, { cause: error });
     }
@@ -141,18 +160,46 @@ export class Lanes implements Running {
     for (const listener of [...this.#listeners.of(uid), ...this.#listeners.of(ALL)]) tell(listener);
   }
 
-  async #forget(uid: string): Promise<void> {
+  /**
+   * The session is being deleted: ends what is open and tells its senders. Answers how many ended now, and how many deliveries are
+   * still on their way. Throws `Unavailable` when its document cannot be read.
+   */
+  async shut(session: ArgusSession): Promise<{ ended: number; open: number }> {
+    const { name, uid = "" } = session.metadata;
+    const lane = await this.#opened(session);
+    await lane.stop("the session was deleted");
+    const facts = { now: Date.now(), limit: lane.limit };
+    const { inputs, events } = await lane.state.reduce((document) => closeAll(document, facts));
+    for (const input of inputs) {
+      this.#tell(uid, ({ onEnded }) => onEnded?.({ input, dead: [] }, name));
+    }
+    return { ended: inputs.length + events, open: lane.state.current.deliveries.length };
+  }
+
+  /** Ends the session's lane and removes its document. Throws when the document stays; then it may be called again. */
+  async end(uid: string): Promise<void> {
     const entry = await this.#entries.get(uid)?.catch(() => undefined);
-    if (!entry || entry.stop.signal.aborted) return;
-    entry.stop.abort();
-    await entry.done;
+    if (!entry) return;
+    entry.ending ??= this.#remove(uid, entry);
+    try {
+      await entry.ending;
+    } finally {
+      delete entry.ending;
+    }
+  }
+
+  async #remove(uid: string, { stop, done, lane }: Entry): Promise<void> {
+    stop.abort();
+    await done;
+    await lane.state.remove();
     this.#entries.delete(uid);
     for (const watcher of this.#documents) watcher.gone(uid);
-    await entry.lane.state.remove().catch((error: unknown) => {
-      this.#context.logger.warn(
-        { uid, error: errorMessage(error) },
-        "a deleted session's document stays",
-      );
+  }
+
+  async #forget(uid: string): Promise<void> {
+    await this.end(uid).catch((error: unknown) => {
+      const facts = { uid, error: errorMessage(error) };
+      this.#context.logger.warn(facts, "a deleted session's document stays");
     });
   }
 
@@ -163,4 +210,9 @@ export class Lanes implements Running {
     );
     await Promise.all(running);
   }
+}
+
+function deleted(name: string): ArgusError {
+  const message = `Session ${name} is being deleted: nothing is taken any more.`;
+  return new ArgusError("NotFound", message, { session: name });
 }

@@ -8,7 +8,7 @@ import { bridgeAddress, isReady } from "../pod.ts";
 import { statusWords } from "../session-status.ts";
 import { LanePeer, type Link } from "./lane-peer.ts";
 
-const SUSPENDING = "Waiting until it is decided whether the session is suspended.";
+const WAITING = "Waiting until the cluster knows that the session is needed.";
 
 /** What a lane needs of the world besides its document: time, its session, a bridge. A simulation has its own. */
 export interface LaneWorld {
@@ -43,11 +43,15 @@ export function clusterWorld(context: LaneContext, name: string, uid: string): L
     const pod = found && directory.podOf(found);
     return pod && isReady(pod) ? bridgeAddress(pod) : undefined;
   };
+  const mayStart = () => {
+    const found = session();
+    return found !== undefined && context.keeper.mayStart(found);
+  };
   return {
     clock: systemClock,
     logger,
     session,
-    heldBy: () => (isSuspending(session()) ? SUSPENDING : undefined),
+    heldBy: () => (mayStart() ? undefined : WAITING),
     isUp: () => address() !== undefined,
     watch: (handler) => directory.watch(name, handler),
     reach: async ({ onTurnEnd }, signal) => {
@@ -56,15 +60,9 @@ export function clusterWorld(context: LaneContext, name: string, uid: string): L
       const target = address();
       const pod = directory.podOf(found);
       if (!target) return { waitsFor: statusWords(found, pod, undefined).message };
-      if (isSuspending(found)) return { waitsFor: SUSPENDING };
+      if (!mayStart()) return { waitsFor: WAITING };
       const bridge = await dialBridge({ address: target, role: "lane", keys, podTokens }, signal);
       return new LanePeer(bridge, onTurnEnd);
     },
   };
-}
-
-/** The controller decided to take the pod away and has not yet seen that there is work. */
-function isSuspending(session: ArgusSession | undefined): boolean {
-  const suspended = session?.status?.conditions?.find(({ type }) => type === "Suspended");
-  return suspended?.status === "False" && suspended.reason === "Suspending";
 }

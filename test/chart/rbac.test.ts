@@ -105,7 +105,9 @@ const account = { namespace: NAMESPACE, name: "argus-gateway" };
 
 /** Everything that the gateway may do, as a log would show it. */
 const FULL_LOG = [
-  ...["get", "delete"].map((verb) => line(verb, { ...sessions, name: "main" })),
+  ...["get", "delete", "patch"].map((verb) => line(verb, { ...sessions, name: "main" })),
+  line("patch", { ...sessions, subresource: "status", name: "main" }),
+  line("patch", { resource: "events", namespace: NAMESPACE, name: "main.1" }, 201),
   ...["list", "watch", "create"].map((verb) => line(verb, sessions)),
   ...["list", "watch"].map((verb) => line(verb, { resource: "pods", namespace: NAMESPACE })),
   line("patch", keys, 201),

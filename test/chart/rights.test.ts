@@ -298,6 +298,14 @@ else
         SLOT_MS,
       );
 
+      // A message is waiting when its session is deleted.
+      const url = `http://127.0.0.1:${gateway.port}`;
+      const writer = await WsClient.connect({ url, token: ADMIN, query: { session: "two" } });
+      await writer.request("argus/input/enqueue", { text: "hello" });
+      expect((await http("DELETE", "/sessions/two")).status).toBe(200);
+      await eventually("it is let go", async () => (await session("two")) === undefined);
+      await writer.close();
+
       // Its user id is free when its volume is gone, too.
       await change("main", { persistentVolumeClaimRetentionPolicy: { whenDeleted: "Delete" } });
       await owned("main");

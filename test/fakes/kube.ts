@@ -1,9 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { EventEmitter, on } from "node:events";
+import fastJsonPatch, { type Operation } from "fast-json-patch";
 import { KubeError } from "#cluster/kube-error.ts";
 import { collectionPath } from "#cluster/resources.ts";
 import type {
   Fence,
+  JsonPatchOperation,
   KubeClient,
   KubeObject,
   KubeResponse,
@@ -66,12 +68,34 @@ export class FakeKube implements KubeClient {
     return this.put(resource, object);
   }
 
-  applyStatus<T extends KubeObject>(resource: Resource, object: T): Promise<T> {
-    return this.apply(resource, object);
+  /** Fields and conditions that `object` does not name are another manager's, and stay. */
+  async applyStatus<T extends KubeObject>(resource: Resource, object: T): Promise<T> {
+    const path = pathOf(refOf(resource, object));
+    this.#call("APPLY STATUS", path);
+    const old = this.objects.get(path) as (T & { status?: Status }) | undefined;
+    if (!old) throw failure(404, "NotFound");
+    const { status = {} } = object as T & { status?: Status };
+    const named = new Set((status.conditions ?? []).map(({ type }) => type));
+    const others = (old.status?.conditions ?? []).filter(({ type }) => !named.has(type));
+    const conditions = [...others, ...(status.conditions ?? [])];
+    return this.put(resource, { ...old, status: { ...old.status, ...status, conditions } });
   }
 
-  jsonPatch<T extends KubeObject>(): Promise<T> {
-    throw new Error("not in this fake");
+  async jsonPatch<T extends KubeObject>(ref: ObjectRef, patch: JsonPatchOperation[]): Promise<T> {
+    const path = pathOf(ref);
+    this.#call("JSON PATCH", path);
+    const old = this.objects.get(path);
+    if (!old) throw failure(404, "NotFound");
+    const next = structuredClone(old);
+    try {
+      fastJsonPatch.applyPatch(next, structuredClone(patch) as Operation[], true);
+    } catch {
+      throw failure(422, "Invalid");
+    }
+    const made = this.put(ref.resource, next) as T;
+    const { deletionTimestamp, finalizers = [] } = made.metadata;
+    if (deletionTimestamp && finalizers.length === 0) this.#remove(path, made);
+    return made;
   }
 
   async delete(ref: ObjectRef): Promise<void> {
@@ -79,6 +103,12 @@ export class FakeKube implements KubeClient {
     this.#call("DELETE", path);
     const old = this.objects.get(path);
     if (!old) throw failure(404, "NotFound");
+    if (!old.metadata.finalizers?.length) return this.#remove(path, old);
+    const deletionTimestamp = old.metadata.deletionTimestamp ?? new Date().toISOString();
+    this.put(ref.resource, { ...old, metadata: { ...old.metadata, deletionTimestamp } });
+  }
+
+  #remove(path: string, old: KubeObject): void {
     this.objects.delete(path);
     this.#version += 1;
     const gone = { ...old, metadata: { ...old.metadata, resourceVersion: String(this.#version) } };
@@ -152,6 +182,10 @@ export class FakeKube implements KubeClient {
     this.calls.push(`${method} ${path}`);
     if (this.away) throw failure(0);
   }
+}
+
+interface Status {
+  conditions?: { type: string }[];
 }
 
 const pathOf = ({ resource, namespace, name }: ObjectRef) =>

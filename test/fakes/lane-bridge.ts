@@ -17,6 +17,9 @@ export class LaneBridge {
   files: Record<string, { text: string; truncated: boolean }> | undefined;
   /** Interrupts are answered and change nothing. */
   isDeaf = false;
+  /** What it says when asked whether anything runs. */
+  isUnused = true;
+  asked = 0;
   readonly #peers = new Set<FakePeer>();
 
   onPeer = (peer: FakePeer): void => {
@@ -24,6 +27,7 @@ export class LaneBridge {
     this.#peers.add(peer);
     peer.socket.on("close", () => this.#peers.delete(peer));
     const lines = createInterface({ input: peer.socket });
+    lines.on("error", () => {});
     lines.on("line", (line) => this.#serve(peer, JSON.parse(line)));
     peer.socket.resume();
   };
@@ -45,6 +49,9 @@ export class LaneBridge {
     if (method === "thread/start") {
       this.threads += 1;
       answer({ result: { thread: { id: `t${this.threads}` } } });
+    } else if (method === "bridge/activity") {
+      this.asked += 1;
+      answer({ result: { isUnused: this.isUnused } });
     } else if (method === "turn/start") answer(this.#start(params ?? {}));
     else if (method === "bridge/context" && this.files) answer({ result: { files: this.files } });
     else if (method === "turn/interrupt") this.#interrupt(String(params?.["turnId"]), answer);
