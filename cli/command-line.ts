@@ -101,6 +101,33 @@ sessions
     ),
   );
 
+const deliveries = program
+  .command("deliveries")
+  .description("show, repeat, give up what a session has to say to a chat");
+const deliveryCommands = () => import("./commands/deliveries.ts");
+const ofSession = (command: Command) =>
+  remote(command).option("--session <name>", "session name (default: main)");
+ofSession(
+  deliveries
+    .command("list", { isDefault: true })
+    .description("show those that wait, with the reason, and dead ones"),
+)
+  .option("--all", "the sent ones too")
+  .option("--json", "as JSON")
+  .action((options) =>
+    runCommand(async () => (await deliveryCommands()).list({ ...options, environment })),
+  );
+ofSession(deliveries.command("retry").description("send a dead one once more, a waiting one now"))
+  .argument("<id>")
+  .action((id, options) =>
+    runCommand(async () => (await deliveryCommands()).retry({ ...options, id, environment })),
+  );
+ofSession(deliveries.command("drop").description("give a waiting one up"))
+  .argument("<id>")
+  .action((id, options) =>
+    runCommand(async () => (await deliveryCommands()).drop({ ...options, id, environment })),
+  );
+
 program
   .command("apply")
   .description("create or change ArgusSessions and ArgusCrons from YAML")
@@ -151,6 +178,12 @@ program
   .description("let clients, devices and agents reach sessions")
   .action(() =>
     runCommand(async () => (await import("./commands/gateway.ts")).gateway(environment)),
+  );
+program
+  .command("webhook")
+  .description("the channel that posts each delivery, signed, to an address of yours")
+  .action(() =>
+    runCommand(async () => (await import("./commands/webhook.ts")).webhook(environment)),
   );
 program
   .command("bridge")

@@ -3,6 +3,7 @@ import type { ArgusSession } from "#crds/kinds.ts";
 import { ArgusError } from "#lib/errors.ts";
 import { RPC_ERROR } from "#protocol/envelope.ts";
 import type { Lanes } from "./lanes/lanes.ts";
+import { deliveryMethods } from "./methods/deliveries.ts";
 import { eventMethods } from "./methods/events.ts";
 import { inputMethods } from "./methods/inputs.ts";
 import type { Method } from "./methods/method.ts";
@@ -15,7 +16,12 @@ export interface OwnRequest {
   params: unknown;
 }
 
-const METHODS: Record<string, Method> = { ...inputMethods, ...turnMethods, ...eventMethods };
+const METHODS: Record<string, Method> = {
+  ...deliveryMethods,
+  ...inputMethods,
+  ...turnMethods,
+  ...eventMethods,
+};
 
 /** The answer to a client's `argus/*` request, as a frame's text. Never throws. */
 export async function answerOwn(

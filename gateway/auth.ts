@@ -1,4 +1,5 @@
 import { createHash, timingSafeEqual } from "node:crypto";
+import { ADAPTER_ACCOUNT } from "#protocol/channel.ts";
 import { POD } from "#protocol/pod.ts";
 import { type Grant, grantHolds, readClientToken } from "./client-token.ts";
 import type { Directory } from "./directory.ts";
@@ -68,6 +69,17 @@ export class Authenticator {
     const identity = await this.#options.podTokens.check(token ?? "");
     if (identity?.user !== this.#user(this.#options.controllerAccount)) return INVALID;
     return { state: "valid", principal: { kind: "controller" } };
+  }
+
+  /**
+   * For channel adapters: the admin token, or the projected token of a pod whose service account is the adapters'. False for
+   * every other token, a client's and a session pod's among them. Throws as {@link PodTokens.check}.
+   */
+  async adapter(token: string | undefined): Promise<boolean> {
+    if (token === undefined || token === "") return false;
+    if (this.#isAdmin(token)) return true;
+    const identity = await this.#options.podTokens.check(token);
+    return identity?.user === this.#user(ADAPTER_ACCOUNT);
   }
 
   /** Whether this principal may use the session now; a raised tokenGeneration or a new object of the same name ends it. */

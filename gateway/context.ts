@@ -1,5 +1,6 @@
 import type { Logger } from "#lib/logger.ts";
 import type { Authenticator } from "./auth.ts";
+import type { Channels } from "./channels/channels.ts";
 import type { Crons } from "./crons.ts";
 import type { Directory } from "./directory.ts";
 import type { EventEnds } from "./event-ends.ts";
@@ -8,6 +9,7 @@ import type { Lanes } from "./lanes/lanes.ts";
 import type { Liveness } from "./liveness.ts";
 import type { PodTokens } from "./pod-tokens.ts";
 import type { SessionKeeper } from "./sessions/keeper.ts";
+import type { GatewayState } from "./state/gateway-state.ts";
 
 /** What every connection needs; there is one per gateway. */
 export interface GatewayContext {
@@ -20,6 +22,9 @@ export interface GatewayContext {
   eventEnds: EventEnds;
   crons: Crons;
   keeper: SessionKeeper;
+  channels: Channels;
+  /** The document that belongs to no single session. */
+  state: GatewayState;
   /** Asks for the public keys to be written again: a pod did not know ours. */
   republish: () => void;
   logger: Logger;
@@ -28,4 +33,4 @@ export interface GatewayContext {
 }
 
 /** What lanes need of it. */
-export type LaneContext = Omit<GatewayContext, "lanes" | "eventEnds" | "crons">;
+export type LaneContext = Omit<GatewayContext, "lanes" | "eventEnds" | "crons" | "channels">;

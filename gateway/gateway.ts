@@ -6,6 +6,7 @@ import type { Listening, Running } from "#lib/running.ts";
 import { CLOSE } from "#protocol/client.ts";
 import { LABEL } from "#protocol/pod.ts";
 import { Authenticator } from "./auth.ts";
+import { Channels } from "./channels/channels.ts";
 import type { GatewayContext, LaneContext } from "./context.ts";
 import { Crons } from "./crons.ts";
 import { Directory } from "./directory.ts";
@@ -126,6 +127,7 @@ async function openWith(
   const bridges = { directory, keys, podTokens };
   const keeper = startKeeper(bridges, { kube, logger }, signal);
   const shared = {
+    state,
     auth,
     ...bridges,
     keeper,
@@ -134,10 +136,15 @@ async function openWith(
     logger,
     signal,
   };
-  const { lanes, eventEnds } = await openLanes(store, shared, readiness);
+  const served = await openLanes(store, shared, readiness);
   const crons = new Crons({ kube, namespace });
-  const context: GatewayContext = { ...shared, lanes, eventEnds, crons };
-  return { context, store, epoch, background: [sessions, sessionPods, publisher, lanes, keeper] };
+  const context: GatewayContext = { ...shared, ...served, crons };
+  return {
+    context,
+    store,
+    epoch,
+    background: [sessions, sessionPods, publisher, served.lanes, keeper],
+  };
 }
 
 /** Goes on with what was accepted before this start, then tells the API server how each session does. */
@@ -146,11 +153,13 @@ async function openLanes(store: Store, context: LaneContext, readiness: Readines
   const eventEnds = new EventEnds();
   lanes.watchDocuments(eventEnds);
   lanes.watchDocuments(context.keeper);
+  const channels = new Channels({ ...context, lanes });
+  context.signal.addEventListener("abort", () => channels.close(), { once: true });
   readiness.waitFor("lanes", "the messages accepted before are being read");
   await lanes.resume();
   context.keeper.begin(lanes);
   readiness.done("lanes");
-  return { lanes, eventEnds };
+  return { lanes, eventEnds, channels };
 }
 
 function startKeeper(

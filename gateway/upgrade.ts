@@ -2,9 +2,11 @@ import { createHash } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import { errorMessage } from "#lib/errors.ts";
+import { CHANNELS_PATH } from "#protocol/channel.ts";
 import { CLOSE } from "#protocol/client.ts";
 import { Attachment } from "./attachment.ts";
 import { requestToken, subProtocol } from "./auth.ts";
+import { AdapterConnection } from "./channels/adapter-connection.ts";
 import { chooseSession } from "./choice.ts";
 import { type ClientHandler, ClientSocket } from "./client-socket.ts";
 import type { GatewayContext } from "./context.ts";
@@ -16,7 +18,7 @@ const MAX_CLIENTS = 20_000;
 /** A refused peer may take this long to close its end. */
 const REFUSED_LINGER_MS = 2000;
 
-/** Answers an upgrade request: a WebSocket on `/ws`, or an HTTP error. */
+/** Answers an upgrade request: a WebSocket on `/ws` or, for adapters, on `/channels/ws`, or an HTTP error. */
 export function upgrade(
   context: GatewayContext,
   request: IncomingMessage,
@@ -28,7 +30,9 @@ export function upgrade(
   if (refusal || !url) return endUpgrade(socket, refusal ?? "400 Bad Request");
   const key = String(request.headers["sec-websocket-key"]);
   socket.write(acceptance(key, subProtocol(request.headers["sec-websocket-protocol"])?.answer));
-  void attach(context, { socket, head }, { headers: request.headers, query: url.searchParams });
+  const asked = { headers: request.headers, query: url.searchParams };
+  const choose = url.pathname === CHANNELS_PATH ? chooseAdapter : chooseAttachment;
+  void attach(context, { socket, head }, () => choose(context, asked));
 }
 
 /** Answers an upgrade with an HTTP error and lets go of the socket, whether its peer reads and closes or not. */
@@ -46,7 +50,7 @@ function refuseUpgrade(
   { method, headers }: IncomingMessage,
   path: string | undefined,
 ): string | undefined {
-  if (path !== "/ws") return "404 Not Found";
+  if (path !== "/ws" && path !== CHANNELS_PATH) return "404 Not Found";
   if (method !== "GET" || headers.upgrade?.toLowerCase() !== "websocket") return "400 Bad Request";
   if (headers["sec-websocket-version"] !== "13") {
     return "426 Upgrade Required\r\nSec-WebSocket-Version: 13";
@@ -77,26 +81,26 @@ interface ClientRequest {
   query: URLSearchParams;
 }
 
-/** From the open WebSocket to an attachment; what the client sends meanwhile waits. */
+/** From the open WebSocket to whoever serves it; what the client sends meanwhile waits. */
 async function attach(
   context: GatewayContext,
   { socket, head }: { socket: Socket; head: Buffer },
-  request: ClientRequest,
+  choose: () => Promise<Chosen>,
 ): Promise<void> {
   socket.pause();
   socket.on("error", () => {});
-  const chosen = await choose(context, request).catch((error: unknown) => {
+  const chosen = await choose().catch((error: unknown) => {
     context.logger.warn({ error: errorMessage(error) }, "session not provided");
     return { code: CLOSE.internal, reason: "The session cannot be provided now: try again later" };
   });
   if (socket.destroyed) return;
-  const handler = "attachment" in chosen ? chosen.attachment : silent;
+  const handler = "handler" in chosen ? chosen.handler : silent;
   const client = new ClientSocket(socket, handler);
   context.liveness.add(client);
   socket.once("close", () => context.liveness.delete(client));
-  if (!("attachment" in chosen)) return client.close(chosen.code, chosen.reason);
-  const { attachment, start } = chosen;
-  attachment.bind(client);
+  if (!("handler" in chosen)) return client.close(chosen.code, chosen.reason);
+  const { start } = chosen;
+  chosen.handler.bind(client);
   if (context.signal.aborted) return client.close(CLOSE.goingAway, STOPPING);
   const running = start();
   client.begin(head);
@@ -117,10 +121,22 @@ const silent: ClientHandler = {
 };
 
 type Chosen =
-  | { attachment: Attachment; start: () => Promise<void> }
+  | { handler: ClientHandler & { bind(client: ClientSocket): void }; start: () => Promise<void> }
   | { code: number; reason: string };
 
-async function choose(context: GatewayContext, { headers, query }: ClientRequest): Promise<Chosen> {
+async function chooseAdapter(
+  { auth, channels }: GatewayContext,
+  { headers, query }: ClientRequest,
+): Promise<Chosen> {
+  const isAdapter = await auth.adapter(requestToken(headers, query));
+  if (!isAdapter) return { code: CLOSE.policy, reason: "Unauthorized" };
+  return { handler: new AdapterConnection(channels), start: async () => {} };
+}
+
+async function chooseAttachment(
+  context: GatewayContext,
+  { headers, query }: ClientRequest,
+): Promise<Chosen> {
   const credential = await context.auth.person(requestToken(headers, query));
   if (credential.state !== "valid") return { code: CLOSE.policy, reason: "Unauthorized" };
   const { principal } = credential;
@@ -129,7 +145,7 @@ async function choose(context: GatewayContext, { headers, query }: ClientRequest
   const resume = resumePoint(query);
   const attachment = new Attachment({ context, principal, ...choice });
   const options = { context, attachment, principal, session: choice.session };
-  return { attachment, start: () => establish(resume ? { ...options, resume } : options) };
+  return { handler: attachment, start: () => establish(resume ? { ...options, resume } : options) };
 }
 
 /** Where a returning client wants to go on; both parts or neither. */

@@ -19,6 +19,19 @@ export const GatewayKey = z.object({
 });
 export type GatewayKey = z.infer<typeof GatewayKey>;
 
+/** Adapters whose epoch is remembered; what happens at the bound stands in docs/bounds.md. */
+export const MAX_ADAPTERS = 64;
+
+/** Which process of each channel adapter is the living one. */
+export const Adapters = z.object({
+  /** The newest that was given to anybody. */
+  epoch: z.int().min(0),
+  /** The one that was heard of longest ago first. */
+  known: z.array(z.object({ name: z.string().max(128), epoch: z.int().min(1) })).max(MAX_ADAPTERS),
+});
+export type Adapters = z.infer<typeof Adapters>;
+export const NO_ADAPTERS: Adapters = { epoch: 0, known: [] };
+
 /** The gateway document: state that belongs to no single session. */
 export const GatewayDocument = z.object({
   schemaVersion: z.literal(1),
@@ -27,5 +40,6 @@ export const GatewayDocument = z.object({
   keys: z.array(GatewayKey).max(16),
   /** Who may write through channels, and which chat talks to which session. */
   access: Access.default(NO_ACCESS),
+  adapters: Adapters.default(NO_ADAPTERS),
 });
 export type GatewayDocument = z.infer<typeof GatewayDocument>;

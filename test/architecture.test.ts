@@ -8,15 +8,17 @@ const MAY_IMPORT: Record<string, string[]> = {
   crds: ["lib"],
   protocol: ["lib"],
   cluster: ["crds", "protocol", "lib"],
+  channel: ["protocol", "lib"],
   controller: ["cluster", "crds", "protocol", "lib"],
   gateway: ["cluster", "crds", "protocol", "lib"],
-  bot: ["cluster", "crds", "protocol", "lib"],
+  bot: ["channel", "cluster", "crds", "protocol", "lib"],
+  webhook: ["channel", "protocol", "lib"],
   runtime: ["cluster", "crds", "protocol", "lib"],
   // Also runs alone, on Node 20: what it imports goes into one file.
   "node-host": ["protocol", "lib"],
   localcluster: ["cluster", "crds", "protocol", "lib"],
 };
-const PROCESS_FOLDERS = ["controller", "gateway", "bot", "runtime", "node-host"];
+const PROCESS_FOLDERS = ["controller", "gateway", "bot", "webhook", "runtime", "node-host"];
 
 /** Packages that only these places may import. */
 const PACKAGE_HOMES: Record<string, string[]> = {

@@ -11,6 +11,7 @@ import { cutText, expire, RESERVED_BYTES, reasonOf, roomForAnswer } from "./room
 
 // Deliveries from their making to their end. Pure.
 
+const NOBODY = "no adapter of its channel is connected";
 const REST = "\n\n… (cut: the whole answer stands in the session's thread)";
 
 export interface NewDelivery
@@ -78,18 +79,21 @@ export function closeDelivery(
   return expire(closed, now, limit);
 }
 
+/** The delivery is given up after this time, when whoever holds it has not ended it before. */
+export function expiresAt({ createdAt, claim }: Delivery): number {
+  return Math.max(createdAt + MAX_DELIVERY_AGE_MS, claim?.until ?? 0);
+}
+
 /** Gives up what could not be sent for too long. The same document when nothing is so old. */
 export function expireDeliveries(
   document: SessionDocument,
   now: number,
   limit: number,
 ): SessionDocument {
-  const old = document.deliveries.filter(({ createdAt, claim, sending }) => {
-    const isBusy = sending !== null || (claim !== null && claim.until > now);
-    return now - createdAt > MAX_DELIVERY_AGE_MS && !isBusy;
-  });
+  const old = document.deliveries.filter((each) => expiresAt(each) < now);
   return old.reduce((before, each) => {
-    const dead = `could not be sent for ${MAX_DELIVERY_AGE_MS / 3_600_000} hours: ${each.reason || "no adapter of its channel is connected"}`;
+    const doubt = each.sending ? "; a part of it may have arrived" : "";
+    const dead = `could not be sent for ${MAX_DELIVERY_AGE_MS / 3_600_000} hours: ${each.reason || NOBODY}${doubt}`;
     return closeDelivery(before, each, { now, limit, dead });
   }, document);
 }
@@ -118,4 +122,67 @@ export function retryDelivery(
     limit,
   } as const;
   return addDelivery({ ...document, endedDeliveries }, { id, target, inputId, text, ...facts });
+}
+
+/**
+ * A person wants it sent now: a dead one once more, a waiting one without the rest of its pause. The wait after an unclear
+ * send stays. Throws as {@link retryDelivery}.
+ */
+export function sendNow(
+  document: SessionDocument,
+  facts: { id: string; now: number; limit: number },
+): Reduced<SessionDocument, Delivery> {
+  const open = document.deliveries.find(({ id }) => id === facts.id);
+  if (!open) return retryDelivery(document, facts);
+  if (open.again || open.notBefore <= facts.now) return { document, answer: open };
+  const sooner = { ...open, notBefore: 0 };
+  const deliveries = document.deliveries.map((each) => (each === open ? sooner : each));
+  return { document: { ...document, deliveries }, answer: sooner };
+}
+
+/** A person gives it up. Throws `InvalidInput` when it is not open, `Busy` while an adapter is at it. */
+export function dropDelivery(
+  document: SessionDocument,
+  { id, reason, now, limit }: { id: string; reason: string; now: number; limit: number },
+): SessionDocument {
+  const open = document.deliveries.find((each) => each.id === id);
+  if (!open) {
+    throw new ArgusError("InvalidInput", `There is no open delivery ${id}.`, { delivery: id });
+  }
+  if (open.claim && open.claim.until > now) {
+    const words = `Delivery ${id} is being sent by ${open.claim.adapter}: try again in a minute.`;
+    throw new ArgusError("Busy", words, { delivery: id });
+  }
+  return closeDelivery(document, open, { now, limit, dead: reason });
+}
+
+export interface DeliveriesHealth {
+  /** Open ones. */
+  open: number;
+  /** When the oldest open one was made, ms since the epoch; null = none is open. */
+  oldestSince: number | null;
+  /** Why the oldest is not sent yet, in words; empty = nothing holds it up. */
+  reason: string;
+}
+
+/** What a condition about the session's deliveries says. */
+export function deliveriesHealth({ deliveries }: SessionDocument, now: number): DeliveriesHealth {
+  const [first] = deliveries;
+  if (!first) return { open: 0, oldestSince: null, reason: "" };
+  const oldest = deliveries.reduce(
+    (old, each) => (each.createdAt < old.createdAt ? each : old),
+    first,
+  );
+  return { open: deliveries.length, oldestSince: oldest.createdAt, reason: waitsFor(oldest, now) };
+}
+
+/** Why an open delivery is not sent yet, in words; empty while an adapter is at it. */
+export function waitsFor(
+  { claim, reason, notBefore, again, target }: Delivery,
+  now: number,
+): string {
+  if (claim && claim.until > now) return "";
+  const until = notBefore > now ? `; tried again at ${new Date(notBefore).toISOString()}` : "";
+  if (again) return `${reason}; nobody knows whether it arrived, it is sent once more${until}`;
+  return reason ? `${reason}${until}` : `no adapter of channel ${target.channel} has taken it yet`;
 }

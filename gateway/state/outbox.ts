@@ -1,4 +1,5 @@
 import { ArgusError } from "#lib/errors.ts";
+import type { PartOutcome } from "#protocol/channel.ts";
 import {
   AMBIGUOUS_WAIT_MS,
   type Delivery,
@@ -36,7 +37,11 @@ export function claimable(
 }
 
 /** A lease holds against other adapters until it ends, but not against its own successor. */
-function isHeld(claim: Delivery["claim"], { adapter, epoch }: Claimant, now: number): boolean {
+export function isHeld(
+  claim: Delivery["claim"],
+  { adapter, epoch }: Claimant,
+  now: number,
+): boolean {
   return claim !== null && claim.until > now && !(claim.adapter === adapter && claim.epoch < epoch);
 }
 
@@ -83,6 +88,8 @@ function held({ deliveries }: SessionDocument, id: string, by: Claimant): Delive
 export interface Sending {
   id: string;
   by: Claimant;
+  /** Which part it is about; a repeat changes nothing. */
+  part?: number | undefined;
   mode: SendMode;
   /** How many parts the text has; the same for every part. */
   parts: number;
@@ -93,9 +100,13 @@ export interface Sending {
 /** Committed before the request of the next part leaves. */
 export function sendingPart(
   document: SessionDocument,
-  { id, by, mode, parts, leaseMs, now }: Sending,
+  { id, by, part, mode, parts, leaseMs, now }: Sending,
 ): Reduced<SessionDocument, Delivery> {
   const found = held(document, id, by);
+  const isNext = part === undefined || part === found.sent.length;
+  if (!isNext) throw wrongPart(found, part);
+  // Its answer was lost: nothing has left, or the outcome would be asked for instead.
+  if (found.sending && part !== undefined) return { document, answer: found };
   if (found.sending)
     throw new ArgusError("Conflict", `A part of delivery ${id} is on its way already.`, {
       delivery: id,
@@ -111,29 +122,30 @@ export function sendingPart(
   return { document: put(document, delivery), answer: delivery };
 }
 
-/** What became of the part's request. */
-export type PartOutcome =
-  | { state: "sent"; ref: string | null }
-  /** Nothing was sent: no byte left, or the channel answered an error. */
-  | { state: "notSent"; reason: string; retryAfterMs?: number | undefined }
-  /** The request left and no answer came. */
-  | { state: "unknown"; reason: string }
-  /** The channel will never take it: the chat is gone or blocked. */
-  | { state: "refused"; reason: string };
+function wrongPart({ id, sent }: Delivery, part: number): ArgusError {
+  const words = `Part ${part} of delivery ${id} is not the next one: ${sent.length} are over.`;
+  return new ArgusError("Conflict", words, { delivery: id, part });
+}
 
-/** Commits the outcome. Answers the delivery while it is open, or how it ended. */
+interface Outcome {
+  id: string;
+  by: Claimant;
+  /** Which part it is about; a repeat changes nothing. */
+  part?: number | undefined;
+  outcome: PartOutcome;
+  now: number;
+  limit: number;
+}
+
+/** Commits the outcome. Answers the delivery while it is open, or how it ended. A refusal needs no part on its way. */
 export function partOutcome(
   document: SessionDocument,
-  {
-    id,
-    by,
-    outcome,
-    now,
-    limit,
-  }: { id: string; by: Claimant; outcome: PartOutcome; now: number; limit: number },
+  { id, by, part, outcome, now, limit }: Outcome,
 ): Reduced<SessionDocument, Delivery | EndedDelivery> {
   const found = held(document, id, by);
-  if (!found.sending)
+  if (part !== undefined && part < found.sent.length) return { document, answer: found };
+  if (part !== undefined && part > found.sent.length) throw wrongPart(found, part);
+  if (!found.sending && outcome.state !== "refused")
     throw new ArgusError("Conflict", `No part of delivery ${id} is on its way.`, { delivery: id });
   const next = after(found, outcome, now);
   const isOver = next.parts !== null && next.sent.length >= next.parts;
@@ -194,4 +206,12 @@ export function release(document: SessionDocument, id: string, by: Claimant): Se
   const found = document.deliveries.find((each) => each.id === id);
   const isHeldBy = found?.claim?.adapter === by.adapter && found.claim.epoch === by.epoch;
   return found && isHeldBy && !found.sending ? put(document, { ...found, claim: null }) : document;
+}
+
+/** The lease begins anew. Throws `Conflict` as every other step of one that does not hold it. */
+export function renew(
+  document: SessionDocument,
+  { id, by, leaseMs, now }: { id: string; by: Claimant; leaseMs: number; now: number },
+): SessionDocument {
+  return put(document, { ...held(document, id, by), claim: { ...by, until: now + leaseMs } });
 }

@@ -4,6 +4,7 @@ import { ControllerEnvironment } from "#cli/config/controller.ts";
 import { EchoEnvironment } from "#cli/config/echo.ts";
 import { GatewayEnvironment } from "#cli/config/gateway.ts";
 import { ClientEnvironment, UpEnvironment } from "#cli/config/up.ts";
+import { WebhookEnvironment } from "#cli/config/webhook.ts";
 import { code, markdownTable } from "./markdown.ts";
 
 const PROCESSES: [title: string, schema: z.ZodObject][] = [
@@ -11,6 +12,7 @@ const PROCESSES: [title: string, schema: z.ZodObject][] = [
   ["argus chat, sessions, apply, token", ClientEnvironment],
   ["argus gateway", GatewayEnvironment],
   ["argus controller", ControllerEnvironment],
+  ["argus webhook", WebhookEnvironment],
   ["argus bridge", BridgeEnvironment],
   ["argus echo", EchoEnvironment],
 ];

@@ -6,9 +6,11 @@ import type { KubeObject } from "#cluster/types.ts";
 import type { ArgusSession } from "#crds/kinds.ts";
 import { startGateway } from "#gateway/gateway.ts";
 import type { GatewayOptions } from "#gateway/options.ts";
+import { openFileStore } from "#gateway/store/file.ts";
 import { silentLogger } from "#lib/logger.ts";
 import type { Listening } from "#lib/running.ts";
 import { POD } from "#protocol/pod.ts";
+import type { SessionDocument } from "#protocol/session-document.ts";
 import { FakeBridge, type FakeBridgeOptions, type FakePeer } from "#test/fakes/bridge.ts";
 import { FakeKube } from "#test/fakes/kube.ts";
 
@@ -67,6 +69,15 @@ export class GatewayRig {
   async stopGateway(): Promise<void> {
     this.#stop.abort();
     await this.gateway?.closed;
+  }
+
+  /** Writes documents of sessions, by UID, while the gateway is stopped. */
+  async seed(documents: Map<string, SessionDocument>): Promise<void> {
+    const options = { folder: this.#folder, onHeld: () => undefined };
+    const store = await openFileStore(options, new AbortController().signal);
+    const commits = [...documents].map(([uid, body]) => store.commit(uid, 0, body));
+    await Promise.all(commits);
+    await store.close();
   }
 
   async stop(): Promise<void> {

@@ -3,10 +3,11 @@ import { expect, test } from "vitest";
 import { enqueueEvent } from "#gateway/state/events.ts";
 import { cancel, enqueue } from "#gateway/state/inputs.ts";
 import { nextWork } from "#gateway/state/next.ts";
-import { claim, type PartOutcome, partOutcome, sendingPart } from "#gateway/state/outbox.ts";
+import { claim, partOutcome, sendingPart } from "#gateway/state/outbox.ts";
 import { documentBytes } from "#gateway/state/room.ts";
 import { begin, endTurn } from "#gateway/state/turns.ts";
 import { fromVersion1 } from "#gateway/state/version-1.ts";
+import type { PartOutcome } from "#protocol/channel.ts";
 import { emptyDocument, SessionDocument } from "#protocol/session-document.ts";
 
 const BY = { adapter: "a", epoch: 1 };

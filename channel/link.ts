@@ -1,0 +1,149 @@
+import type { z } from "zod";
+import { backoffMs, systemClock } from "#lib/clock.ts";
+import { ArgusError, errorMessage } from "#lib/errors.ts";
+import type { Logger } from "#lib/logger.ts";
+import { CHANNEL, HelloResult } from "#protocol/channel.ts";
+import { Connection, connectionLost } from "./connection.ts";
+
+const RETRY = { baseMs: 250, maxMs: 10_000 };
+
+export interface LinkOptions {
+  gatewayUrl: string;
+  /** Read for each connection: projected tokens are rotated. */
+  token: () => Promise<string>;
+  channel: string;
+  adapter: string;
+  logger: Logger;
+  onNotice: (method: string, params: unknown) => void;
+  /** Deliveries that this process is at. */
+  holding: () => string[];
+  onGreeted: (hello: HelloResult) => void;
+}
+
+/** The adapter's way to the gateway over all its connections, under one epoch. */
+export class Link {
+  readonly #options: LinkOptions;
+  #connection = pending<Connection>();
+  #epoch: number | undefined;
+
+  constructor(options: LinkOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Keeps a connection until the signal aborts. Throws `Conflict` when a newer process of the adapter has said hello: this
+   * one must end.
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    let failures = 0;
+    try {
+      while (!signal.aborted) {
+        if (await this.#once(signal)) failures = 0;
+        await systemClock.sleep(backoffMs(failures++, RETRY), signal);
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    } finally {
+      this.#connection.reject(connectionLost("the adapter stops"));
+    }
+  }
+
+  /** Waits for a connection and asks once. Throws as {@link Connection.request}. */
+  async ask<T>(method: string, params: unknown, result: z.ZodType<T>): Promise<T> {
+    const connection = await this.#connection.promise;
+    return await connection.request(method, params, result);
+  }
+
+  /** Asks until there is an answer, over any number of connections: for what a repeat does not change. */
+  async insist<T>(
+    { method, params, result }: { method: string; params: unknown; result: z.ZodType<T> },
+    signal: AbortSignal,
+  ): Promise<T> {
+    for (let attempt = 0; ; attempt += 1) {
+      signal.throwIfAborted();
+      try {
+        return await unlessAborted(this.ask(method, params, result), signal);
+      } catch (error) {
+        if (signal.aborted || !mayPass(error)) throw error;
+        await systemClock.sleep(backoffMs(attempt, RETRY), signal);
+      }
+    }
+  }
+
+  /** One connection from its dial to its end; whether there was one. */
+  async #once(signal: AbortSignal): Promise<boolean> {
+    const { logger, channel, adapter } = this.#options;
+    const facts = { channel, adapter };
+    try {
+      const connection = await this.#greet(signal);
+      const why = await closedWith(connection, signal);
+      this.#connection = pending();
+      if (isFinal(why)) throw why;
+      if (!signal.aborted)
+        logger.info({ ...facts, why: why.message }, "the gateway connection ended");
+      return true;
+    } catch (error) {
+      if (isFinal(error) || signal.aborted) throw error;
+      const message = "no connection to the gateway; trying again";
+      logger.warn({ ...facts, error: errorMessage(error) }, message);
+      return false;
+    }
+  }
+
+  async #greet(signal: AbortSignal): Promise<Connection> {
+    const { gatewayUrl, token, onNotice, channel, adapter, holding, onGreeted } = this.#options;
+    const options = { gatewayUrl, token: await token(), onNotice };
+    const connection = await Connection.open(options, signal);
+    try {
+      const params = { channel, adapter, epoch: this.#epoch, holding: holding() };
+      const asked = connection.request(CHANNEL.hello, params, HelloResult);
+      const hello = await unlessAborted(asked, signal);
+      this.#epoch = hello.epoch;
+      onGreeted(hello);
+      this.#connection.resolve(connection);
+      return connection;
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
+  }
+}
+
+/** Resolves to why the connection ended; closes it when the signal aborts. */
+async function closedWith(connection: Connection, signal: AbortSignal): Promise<ArgusError> {
+  const close = () => connection.close();
+  signal.addEventListener("abort", close, { once: true });
+  if (signal.aborted) close();
+  const why = await connection.gone;
+  signal.removeEventListener("abort", close);
+  return why;
+}
+
+/** A promise that may be rejected when nobody waits for it. */
+function pending<T>(): PromiseWithResolvers<T> {
+  const made = Promise.withResolvers<T>();
+  made.promise.catch(() => undefined);
+  return made;
+}
+
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const aborted = pending<never>();
+  const abort = () => aborted.reject(signal.reason);
+  signal.addEventListener("abort", abort, { once: true });
+  try {
+    return await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+    work.catch(() => undefined);
+  }
+}
+
+function isFinal(error: unknown): boolean {
+  return error instanceof ArgusError && error.code === "Conflict";
+}
+
+/** Whether another try may end otherwise. */
+function mayPass(error: unknown): boolean {
+  const codes = ["Unavailable", "Unauthorized", "Busy", "Timeout", "Internal"];
+  return error instanceof ArgusError && codes.includes(error.code);
+}

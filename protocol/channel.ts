@@ -1,0 +1,164 @@
+import { z } from "zod";
+import { Delivery, EndedDelivery, MAX_PARTS, SendMode } from "./delivery.ts";
+import { Attachment, MAX_ATTACHMENTS, MAX_REASON } from "./lane-entry.ts";
+
+// What a channel's adapter and the gateway say to each other on /channels/ws; docs/channels.md tells the rules.
+
+export const CHANNELS_PATH = "/channels/ws";
+/** Service account whose pods may be adapters. */
+export const ADAPTER_ACCOUNT = "argus-bot";
+/** A claim that its adapter neither renews nor ends is free after this. */
+export const LEASE_MS = 60_000;
+/** Deliveries that one adapter may hold at once. */
+export const MAX_HELD = 64;
+
+const Name = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "lower-case letters, digits, dashes");
+const DeliveryId = z.string().min(1).max(64);
+const PartNumber = z
+  .int()
+  .min(0)
+  .max(MAX_PARTS - 1);
+
+/** The first frame. With `epoch` a process that lost its connection goes on; without it a new process begins. */
+export const HelloParams = z.object({
+  channel: Name,
+  /** The same over all restarts of the adapter; no two processes at once have it. */
+  adapter: Name,
+  epoch: z.int().min(1).optional(),
+  /** Deliveries that the process is at; its other claims are given back. */
+  holding: z.array(DeliveryId).max(MAX_HELD).default([]),
+});
+export type HelloParams = z.infer<typeof HelloParams>;
+
+export const HelloResult = z.object({
+  epoch: z.int().min(1),
+  leaseMs: z.int().min(1000),
+  /** Deliveries that it may hold at once. */
+  maxHeld: z.int().min(1),
+  /** Of those that it named: what it still holds, as it stands on the gateway's disk. */
+  held: z.array(Delivery),
+});
+export type HelloResult = z.infer<typeof HelloResult>;
+
+/** Answer of `delivery/next`: the first delivery that may be sent; it is the caller's for `leaseMs`. */
+export const NextResult = z.object({
+  sessionId: z.string(),
+  delivery: Delivery,
+});
+export type NextResult = z.infer<typeof NextResult>;
+
+/** `delivery/sending`: from its answer on the part's request may leave. A repeat is answered the same. */
+export const SendingParams = z.object({
+  deliveryId: DeliveryId,
+  /** Number of the part, from 0. */
+  part: PartNumber,
+  parts: z.int().min(1).max(MAX_PARTS),
+  mode: SendMode,
+});
+
+/** What became of a part's request. */
+export const PartOutcome = z.discriminatedUnion("state", [
+  /** `ref`: the channel's name of what it showed; never empty. */
+  z.object({ state: z.literal("sent"), ref: z.string().min(1).max(128) }),
+  /** Nothing was sent: no byte left, or the channel answered an error. */
+  z.object({
+    state: z.literal("notSent"),
+    reason: z.string().max(MAX_REASON),
+    retryAfterMs: z
+      .int()
+      .min(0)
+      .max(24 * 60 * 60 * 1000)
+      .optional(),
+  }),
+  /** The request left and no answer came. */
+  z.object({ state: z.literal("unknown"), reason: z.string().max(MAX_REASON) }),
+  /** The channel will never take it: the chat is gone or blocked. */
+  z.object({ state: z.literal("refused"), reason: z.string().max(MAX_REASON) }),
+]);
+export type PartOutcome = z.infer<typeof PartOutcome>;
+
+/** `delivery/outcome`. `refused` may come without `delivery/sending`: then nothing was sent. */
+export const OutcomeParams = z.object({
+  deliveryId: DeliveryId,
+  part: PartNumber,
+  outcome: PartOutcome,
+});
+
+/** `delivery`: go on with its next part. `ended`: it is over. Neither: it waits and will be offered again. */
+export const OutcomeResult = z.object({
+  delivery: Delivery.optional(),
+  ended: EndedDelivery.optional(),
+});
+export type OutcomeResult = z.infer<typeof OutcomeResult>;
+
+/** `delivery/renew` and `delivery/release`. */
+export const HeldParams = z.object({ deliveryIds: z.array(DeliveryId).min(1).max(MAX_HELD) });
+
+/** Answer of both. `lost`: what the caller does not hold (any more). */
+export const HeldResult = z.object({ lost: z.array(z.string()) });
+export type HeldResult = z.infer<typeof HeldResult>;
+
+/** `channel/input`: a person's message. A repeat of `key` is the same message. */
+export const InputParams = z.object({
+  /** Absent = the session that the chat is bound to. */
+  sessionId: z.string().min(1).max(253).optional(),
+  chatKey: z.string().min(1).max(192),
+  /** The gateway puts the channel's name in front: two channels may number alike. */
+  key: z.string().min(1).max(440),
+  text: z.string(),
+  attachments: z.array(Attachment).max(MAX_ATTACHMENTS).optional(),
+});
+export type InputParams = z.infer<typeof InputParams>;
+
+export const InputResult = z.object({
+  sessionId: z.string(),
+  inputId: z.string(),
+  /** What has to end before it. */
+  ahead: z.int(),
+  /** The key was known: nothing new was accepted. */
+  repeated: z.boolean(),
+  waitsFor: z.string(),
+});
+export type InputResult = z.infer<typeof InputResult>;
+
+export const CHANNEL = {
+  hello: "channel/hello",
+  input: "channel/input",
+  next: "delivery/next",
+  sending: "delivery/sending",
+  outcome: "delivery/outcome",
+  renew: "delivery/renew",
+  release: "delivery/release",
+  /** To the adapter, params {@link EndedNotice}: news, not a promise; the delivery is the promise. */
+  ended: "channel/ended",
+  /** To the adapter, params {@link ProgressNotice}. */
+  progress: "channel/progress",
+} as const;
+
+/** A message of the channel has ended. */
+export const EndedNotice = z.object({
+  sessionId: z.string(),
+  chatKey: z.string(),
+  inputId: z.string(),
+  key: z.string(),
+  state: z.enum(["done", "failed", "interrupted", "cancelled", "unknown"]),
+  reason: z.string(),
+});
+export type EndedNotice = z.infer<typeof EndedNotice>;
+
+/** A message's turn runs; `words` says what it does. */
+export const ProgressNotice = z.object({
+  sessionId: z.string(),
+  chatKey: z.string(),
+  inputId: z.string(),
+  words: z.string(),
+});
+export type ProgressNotice = z.infer<typeof ProgressNotice>;
+
+/** `error.data` of a refusal: the kind, as everywhere in Argus. `Busy`, `Unavailable`, `Timeout`, `Internal`: try again. */
+export const Refusal = z.object({ code: z.string() });
+
+/** A newer process of the adapter has said hello: this one is refused for good. */
+export const SUPERSEDED = "Superseded: a newer process of this adapter has said hello";
