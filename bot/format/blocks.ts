@@ -144,7 +144,8 @@ export class BlockWriter {
 
   /** Index of the table's last token. */
   #table(tokens: readonly Token[], at: number, lines: readonly string[]): number {
-    const end = tokens.findIndex(({ type }, index) => index > at && type === "table_close");
+    let end = at;
+    while (end < tokens.length && tokens[end]?.type !== "table_close") end++;
     const table = tokens.slice(at, end);
     this.#behindMarker = false;
     this.#writer.separate(1);

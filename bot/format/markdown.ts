@@ -35,7 +35,7 @@ export function render(markdown: string): Styled {
 }
 
 /** The source itself as text. */
-function verbatim(source: string): Styled {
+export function verbatim(source: string): Styled {
   const writer = new Writer();
   writer.writeLines(source);
   return writer.done();

@@ -1,6 +1,7 @@
+import { MAX_PARTS } from "#protocol/delivery.ts";
 import { isInvisible } from "./clean.ts";
 import { escapeHtml, toHtml } from "./html.ts";
-import { render } from "./markdown.ts";
+import { render, verbatim } from "./markdown.ts";
 import { type Limits, nextSpan } from "./split.ts";
 import type { Styled } from "./styled.ts";
 
@@ -15,6 +16,9 @@ const PART_LIMITS: Limits = {
   bytes: TELEGRAM_LIMITS.bytes - 4 * MARK_UNITS,
   marks: TELEGRAM_LIMITS.marks,
 };
+
+/** How full each message is at least, when there would be too many otherwise. */
+const DENSE_FILL = 0.9;
 
 /** Raised whenever the same Markdown may be divided differently than before; a test compares. */
 export const PLAN_VERSION = 1;
@@ -39,17 +43,21 @@ export interface PlanOptions {
 }
 
 /**
- * The messages that carry some Markdown to a chat, each within Telegram's limits. A pure function of the text:
- * `plan(text, { from: parts[k].to })` are the parts after `parts[k]`. Text that nobody can see has no parts.
+ * The messages that carry some Markdown to a chat, each within Telegram's limits, at most `MAX_PARTS`: of what would need more
+ * the Markdown itself is sent. A pure function of the text: `plan(text, { from: parts[k].to })` are the parts after
+ * `parts[k]`. Text that nobody can see has no parts.
  */
-export function plan(markdown: string, options: PlanOptions = {}): Part[] {
-  return divide(render(markdown), options);
-}
-
-export function divide(
-  styled: Styled,
+export function plan(
+  markdown: string,
   { from = 0, limits = PART_LIMITS }: PlanOptions = {},
 ): Part[] {
+  const styled = render(markdown);
+  const parts = divide(styled, 0, limits);
+  if (parts.length <= MAX_PARTS) return from === 0 ? parts : divide(styled, from, limits);
+  return divide(verbatim(markdown), from, { ...limits, leastFill: DENSE_FILL });
+}
+
+function divide(styled: Styled, from: number, limits: Limits): Part[] {
   const parts: Part[] = [];
   for (let at = from; ; ) {
     const span = nextSpan(styled, at, limits);

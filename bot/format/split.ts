@@ -10,6 +10,8 @@ export interface Limits {
   bytes: number;
   /** Marks; Telegram silently drops further ones. */
   marks: number;
+  /** Share of a message that is filled at least, wherever it would end best; absent = as the place deserves. */
+  leastFill?: number;
 }
 
 export interface Span {
@@ -30,7 +32,7 @@ export function nextSpan(styled: Styled, from: number, limits: Limits): Span | u
   const most = Math.min(styled.text.length, start + limits.units);
   const near = { ...styled, marks: overlapping(styled.marks, start, most) };
   const end = furthest(near, start, most, limits);
-  const to = end >= styled.text.length ? end : bestCut(near, start, end);
+  const to = end >= styled.text.length ? end : bestCut(near, start, end, limits.leastFill);
   return { from: start, to };
 }
 
@@ -76,10 +78,11 @@ function isLowSurrogate(text: string, at: number): boolean {
 }
 
 /** The best place to end a message that begins at `start` and may reach `end`. */
-function bestCut(styled: Styled, start: number, end: number): number {
+function bestCut(styled: Styled, start: number, end: number, leastFill?: number): number {
   const length = end - start;
   const window = styled.text.slice(start, end + 1);
-  const least = (kind: keyof typeof LEAST_FILL) => start + Math.ceil(length * LEAST_FILL[kind]);
+  const least = (kind: keyof typeof LEAST_FILL) =>
+    start + Math.ceil(length * (leastFill ?? LEAST_FILL[kind]));
   const block = lastBelow(styled.blocks, end);
   if (block >= least("block")) return block;
   const glued = new Set(styled.glued);

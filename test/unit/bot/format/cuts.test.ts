@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
 import { marked, PLAN_VERSION, plan, TELEGRAM_LIMITS } from "#bot/format/plan.ts";
+import { MAX_DELIVERY_BYTES, MAX_PARTS } from "#protocol/delivery.ts";
 
 const limits = { units: 60, bytes: 32_768, marks: 100 };
 const texts = (markdown: string) => plan(markdown, { limits }).map(({ text }) => text);
@@ -75,6 +76,19 @@ test("a message holds no more entities and bytes than Telegram takes", () => {
   for (const { html } of heavy) {
     expect(Buffer.byteLength(html)).toBeLessThanOrEqual(TELEGRAM_LIMITS.bytes);
   }
+});
+
+test("an answer never has more parts than a delivery may have", () => {
+  const kilobytes = (text: string) => text.repeat(Math.ceil(MAX_DELIVERY_BYTES / text.length));
+  for (const text of ["**a** ", "`b` ", "- a\n  - b\n", "|a|b|\n|-|-|\n|c|d|\n\n", "x\n\n"]) {
+    const markdown = kilobytes(text).slice(0, MAX_DELIVERY_BYTES);
+    const parts = plan(markdown);
+    expect(parts.length).toBeLessThanOrEqual(MAX_PARTS);
+    const [, second] = parts;
+    expect(plan(markdown, { from: second?.to ?? 0 })[0]?.html).toBe(parts[2]?.html);
+  }
+  const lazy = `${"- ".repeat(20)}a\n${"b\n".repeat(MAX_DELIVERY_BYTES / 2 - 30)}`;
+  expect(plan(lazy).length).toBeLessThanOrEqual(MAX_PARTS);
 });
 
 test("there is room for a mark before the text", () => {

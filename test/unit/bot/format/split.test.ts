@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { toHtml } from "#bot/format/html.ts";
 import { render } from "#bot/format/markdown.ts";
-import { divide, type Part, plan, TELEGRAM_LIMITS } from "#bot/format/plan.ts";
+import { type Part, plan, TELEGRAM_LIMITS } from "#bot/format/plan.ts";
 import type { Limits } from "#bot/format/split.ts";
 import { isInvisible, type ShownText, showText } from "#test/fakes/telegram/entities.ts";
 import { parseHtml } from "#test/fakes/telegram/html.ts";
@@ -112,12 +112,3 @@ test("random Markdown becomes messages that Telegram takes as they are, and that
     { numRuns: size, seed: proofSeed() },
   );
 }, 3_600_000);
-
-test("the same text gives the same parts", () => {
-  fc.assert(
-    fc.property(shortMarkdown, (markdown) => {
-      expect(divide(render(markdown))).toEqual(plan(markdown));
-    }),
-    { numRuns: 100 },
-  );
-});
