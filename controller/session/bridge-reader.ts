@@ -40,6 +40,8 @@ export class BridgeReader {
   readonly #options: BridgeReaderOptions;
   readonly #clock: Clock;
   readonly #readings = new Map<string, Reading>();
+  /** Pods whose reading is due and waits for its turn. */
+  readonly #waiting = new Map<string, Pod>();
   #active = 0;
 
   constructor(options: BridgeReaderOptions) {
@@ -51,10 +53,11 @@ export class BridgeReader {
     const uid = pod.metadata.uid ?? "";
     if (!isAgentRunning(pod)) {
       this.#readings.delete(uid);
+      this.#waiting.delete(uid);
       return undefined;
     }
     const reading = this.#readings.get(uid);
-    if (this.#isDue(pod, reading)) this.#begin(pod, reading);
+    if (this.#isDue(pod, reading)) this.#wait(uid, pod);
     return reading?.status;
   }
 
@@ -64,20 +67,35 @@ export class BridgeReader {
   }
 
   #isDue(pod: Pod, reading: Reading | undefined): boolean {
-    if (!pod.status?.podIP || reading?.busy || this.#active >= MAX_READS) return false;
+    if (!pod.status?.podIP || reading?.busy) return false;
     if (!reading || reading.ready !== isPodReady(pod)) return true;
     // A little early is better than a whole interval late.
     return this.#clock.now() - reading.atMs >= this.nextMs(pod) * 0.9;
   }
 
-  #begin(pod: Pod, old: Reading | undefined): void {
-    const uid = pod.metadata.uid ?? "";
+  /** After a restart all pods are due at once: none of them may wait for its next look. */
+  #wait(uid: string, pod: Pod): void {
+    if (this.#waiting.size < MAX_PODS || this.#waiting.has(uid)) this.#waiting.set(uid, pod);
+    this.#beginNext();
+  }
+
+  #beginNext(): void {
+    for (const [uid, pod] of this.#waiting) {
+      if (this.#active >= MAX_READS) return;
+      this.#waiting.delete(uid);
+      this.#begin(uid, pod);
+    }
+  }
+
+  #begin(uid: string, pod: Pod): void {
+    const old = this.#readings.get(uid);
     const reading = { ...old, atMs: this.#clock.now(), ready: isPodReady(pod), busy: true };
     this.#remember(uid, reading);
     this.#active += 1;
     void this.#read(pod, reading).finally(() => {
       this.#active -= 1;
       reading.busy = false;
+      this.#beginNext();
     });
   }
 

@@ -26,62 +26,55 @@ interface Level {
 /** K6: memory of a controller with so many sessions, and how soon it knows them; K2: what it writes when nothing happens. */
 export async function idleSessions(
   rig: Rig,
-  { quick, say }: { quick: boolean; say: (text: string) => void },
+  { quick, say, many }: { quick: boolean; say: (text: string) => void; many: boolean },
 ): Promise<Row[]> {
-  const levels: Level[] = quick
-    ? [{ sessions: 20, atMostMiB: 120, quietMs: 5000 }]
-    : [
-        { sessions: 1000, atMostMiB: 120, quietMs: 120_000 },
-        { sessions: 5000, atMostMiB: 200, quietMs: 30_000 },
-      ];
+  const { sessions, atMostMiB, quietMs }: Level = many
+    ? { sessions: quick ? 40 : 5000, atMostMiB: 200, quietMs: quick ? 1000 : 30_000 }
+    : { sessions: quick ? 20 : 1000, atMostMiB: 120, quietMs: quick ? 5000 : 120_000 };
   const namespace = await rig.namespace("idle");
   const kubelet = await FakeKubelet.start({ kube: rig.kube, namespace, podIP: "127.66.2.1" });
   let controller = await rig.controller(namespace);
   const rows: Row[] = [];
-  let made = 0;
   try {
-    for (const { sessions, atMostMiB, quietMs } of levels) {
-      say(`K6: ${sessions} sessions`);
-      await rig.createMany(namespace, names("idle", sessions).slice(made));
-      made = sessions;
-      await allReady(rig, namespace, sessions);
-      await atRest(rig, namespace);
-      await controller.kill("SIGTERM");
-      const mark = await rig.auditMark();
-      const foreign = new ForeignCpu();
-      controller = await rig.controller(namespace);
-      const knownMs = Date.now() - controller.startedMs;
-      await delay(SETTLE_MS);
-      rows.push(
-        figure(
-          {
-            goal: "K6",
-            what: `controller's RSS, ${sessions} sessions`,
-            atMost: atMostMiB,
-            unit: " MiB",
-          },
-          [controller.rssKiB() / 1024],
-        ),
-        figure(
-          {
-            goal: "–",
-            what: `controller's start until it works, ${sessions} sessions`,
-            unit: " ms",
-          },
-          [knownMs],
-          [foreign.share()],
-        ),
-      );
-      say(`K2: ${quietMs / 1000} s of quiet`);
-      await delay(quietMs);
-      const writes = await rig.writes(namespace, mark);
-      for (const { verb, requestURI } of writes.slice(0, 20)) say(`K2: ${verb} ${requestURI}`);
-      const what = `writes of ${sessions} idle sessions, restart and ${quietMs / 1000} s of quiet`;
-      rows.push(figure({ goal: "K2", what, atMost: 0 }, [writes.length]));
-      rows.push(
-        ...(await informers(rig, { namespace, sessions, goal: !quick && sessions === 5000 })),
-      );
-    }
+    say(`K6: ${sessions} sessions`);
+    await rig.createMany(namespace, names("idle", sessions));
+    await allReady(rig, namespace, sessions);
+    await atRest(rig, namespace);
+    await controller.kill("SIGTERM");
+    const mark = await rig.auditMark();
+    const foreign = new ForeignCpu();
+    controller = await rig.controller(namespace);
+    const knownMs = Date.now() - controller.startedMs;
+    await delay(SETTLE_MS);
+    rows.push(
+      figure(
+        {
+          goal: "K6",
+          what: `controller's RSS, ${sessions} sessions`,
+          atMost: atMostMiB,
+          unit: " MiB",
+        },
+        [controller.rssKiB() / 1024],
+      ),
+      figure(
+        {
+          goal: "–",
+          what: `controller's start until it works, ${sessions} sessions`,
+          unit: " ms",
+        },
+        [knownMs],
+        [foreign.share()],
+      ),
+    );
+    say(`K2: ${quietMs / 1000} s of quiet`);
+    await delay(quietMs);
+    const writes = await rig.writes(namespace, mark);
+    for (const { verb, requestURI } of writes.slice(0, 20)) say(`K2: ${verb} ${requestURI}`);
+    const what = `writes of ${sessions} idle sessions, restart and ${quietMs / 1000} s of quiet`;
+    rows.push(figure({ goal: "K2", what, atMost: 0 }, [writes.length]));
+    rows.push(
+      ...(await informers(rig, { namespace, sessions, goal: !quick && sessions === 5000 })),
+    );
   } finally {
     await controller.kill("SIGTERM");
     await kubelet.stop();
