@@ -156,14 +156,18 @@ export class Attachment implements ClientHandler, BridgeSink {
   }
 
   async #serve(request: OwnRequest): Promise<void> {
-    const { context, session } = this.#options;
+    const { context, principal, session } = this.#options;
     if (this.#serving >= MAX_SERVING) {
       const message = "Too many argus requests of this client are open: wait for an answer.";
       this.#client?.reply(textFrame(errorAnswer(request.id, RPC_ERROR.busy, message)));
       return;
     }
     this.#serving += 1;
-    const answer = await answerOwn(request, session, context.lanes);
+    const answer = await answerOwn(request, {
+      context,
+      principal,
+      session: () => Promise.resolve(session),
+    });
     this.#serving -= 1;
     this.#client?.reply(textFrame(answer));
   }

@@ -14,6 +14,8 @@ import type { GatewayState } from "./state/gateway-state.ts";
 /** What every connection needs; there is one per gateway. */
 export interface GatewayContext {
   auth: Authenticator;
+  /** What belongs to no single session: people, chats, titles. */
+  state: GatewayState;
   directory: Directory;
   keys: KeyRing;
   podTokens: PodTokens;
@@ -23,8 +25,6 @@ export interface GatewayContext {
   crons: Crons;
   keeper: SessionKeeper;
   channels: Channels;
-  /** The document that belongs to no single session. */
-  state: GatewayState;
   /** Asks for the public keys to be written again: a pod did not know ours. */
   republish: () => void;
   logger: Logger;

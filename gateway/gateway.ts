@@ -23,7 +23,8 @@ import { startPublisher } from "./publisher.ts";
 import { Readiness } from "./readiness.ts";
 import { type Bridges, isBridgeUsed } from "./sessions/bridge-activity.ts";
 import { SessionKeeper } from "./sessions/keeper.ts";
-import { openGatewayState } from "./state/gateway-state.ts";
+import { type GatewayState, openGatewayState } from "./state/gateway-state.ts";
+import { forgetSession } from "./state/titles.ts";
 import type { Store } from "./store/store.ts";
 import { STOPPING } from "./upgrade.ts";
 
@@ -125,10 +126,10 @@ async function openWith(
   await publisher.first;
   readiness.done("keys");
   const bridges = { directory, keys, podTokens };
-  const keeper = startKeeper(bridges, { kube, logger }, signal);
+  const keeper = startKeeper(bridges, { kube, logger, state }, signal);
   const shared = {
-    state,
     auth,
+    state,
     ...bridges,
     keeper,
     liveness: new Liveness(),
@@ -164,7 +165,7 @@ async function openLanes(store: Store, context: LaneContext, readiness: Readines
 
 function startKeeper(
   bridges: Bridges,
-  { kube, logger }: Pick<GatewayOptions, "kube" | "logger">,
+  { kube, logger, state }: Pick<GatewayOptions, "kube" | "logger"> & { state: GatewayState },
   signal: AbortSignal,
 ): SessionKeeper {
   const options = {
@@ -172,6 +173,9 @@ function startKeeper(
     directory: bridges.directory,
     isBridgeUsed: (session: ArgusSession, ended: AbortSignal) =>
       isBridgeUsed(bridges, session, ended),
+    forget: async (gone: { uid: string; name: string }) => {
+      await state.update((document) => forgetSession(document, gone));
+    },
     logger,
   };
   return new SessionKeeper(options, signal);

@@ -3,6 +3,7 @@ import type { AddressInfo, Socket } from "node:net";
 import fastify, { type FastifyInstance } from "fastify";
 import { ArgusError } from "#lib/errors.ts";
 import type { GatewayContext } from "./context.ts";
+import { callRoutes } from "./http-routes/calls.ts";
 import { cronJobRoutes } from "./http-routes/cron-jobs.ts";
 import { eventRoutes } from "./http-routes/events.ts";
 import { mcpRoutes } from "./mcp/routes.ts";
@@ -40,6 +41,7 @@ export async function startHttp(
   adminRoutes(app, ready);
   eventRoutes(app, ready);
   cronJobRoutes(app, ready);
+  callRoutes(app, ready);
   const { adminToken: secret, corsOrigins: origins = [] } = options;
   mcpRoutes(app, ready, { secret, origins });
   const closeProxy = modelProxy(app, ready, options.model);

@@ -49,12 +49,12 @@ export function errorAnswers(app: FastifyInstance, logger: Logger): void {
 /** Routes for people: sessions and tokens. `context` is there once the gateway is ready. */
 export function adminRoutes(app: FastifyInstance, context: () => GatewayContext): void {
   app.get("/sessions", async (request) => {
-    const { auth, directory } = context();
+    const { auth, directory, state } = context();
     const principal = identified(await credential(request, context()));
     const visible = directory
       .sessions()
       .filter(({ metadata }) => auth.mayUse(principal, metadata.name));
-    return { sessions: sessionRows(visible) };
+    return { sessions: sessionRows(visible, state.current.titles) };
   });
   app.delete<{ Params: { id: string } }>("/sessions/:id", async (request) => {
     onlyAdmin(await credential(request, context()));

@@ -7,7 +7,7 @@ export const CODE_TTL_MS = 60 * 60 * 1000;
 export const MAX_BINDINGS = 2000;
 
 /** A channel's own id of a person or chat, with its channel in front, for example `telegram:12345`. Names are never identities. */
-const ChannelId = z.string().regex(/^[a-z0-9-]{1,63}:[A-Za-z0-9_:.@-]{1,192}$/);
+export const ChannelId = z.string().regex(/^[a-z0-9-]{1,63}:[A-Za-z0-9_:.@-]{1,192}$/);
 
 /** Somebody who may write to the agent. Times are ms since the epoch. */
 export const Person = z.object({

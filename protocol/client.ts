@@ -64,5 +64,16 @@ export const SessionRow = z.object({
   reason: z.string(),
   message: z.string(),
   createdAt: z.string().optional(),
+  /** What people call it. */
+  title: z.string().optional(),
 });
 export type SessionRow = z.infer<typeof SessionRow>;
+
+/** `POST` here with the admin's or a client's token: one `argus/*` method. Answers `{"result"}`, or `{"detail"}` with an HTTP error. */
+export const CALL_PATH = "/call";
+export const CallRequest = z.strictObject({
+  method: z.string().regex(/^argus\/[A-Za-z/]{1,64}$/, "the name of an argus/* method"),
+  params: z.record(z.string(), z.unknown()).default({}),
+  /** Without it: the session that the token names, else `main`, made on first use. */
+  session: z.string().min(1).max(253).optional(),
+});

@@ -32,6 +32,16 @@ export const Adapters = z.object({
 export type Adapters = z.infer<typeof Adapters>;
 export const NO_ADAPTERS: Adapters = { epoch: 0, known: [] };
 
+/** Titles of sessions; what happens at the bound stands in docs/bounds.md. */
+export const MAX_TITLES = 2000;
+
+/** What people call a session; by the object's UID, so that a successor of its name has none. */
+export const SessionTitle = z.object({
+  uid: z.string().min(1).max(64),
+  title: z.string().min(1).max(128),
+});
+export type SessionTitle = z.infer<typeof SessionTitle>;
+
 /** The gateway document: state that belongs to no single session. */
 export const GatewayDocument = z.object({
   schemaVersion: z.literal(1),
@@ -41,5 +51,6 @@ export const GatewayDocument = z.object({
   /** Who may write through channels, and which chat talks to which session. */
   access: Access.default(NO_ACCESS),
   adapters: Adapters.default(NO_ADAPTERS),
+  titles: z.array(SessionTitle).max(MAX_TITLES).default([]),
 });
 export type GatewayDocument = z.infer<typeof GatewayDocument>;

@@ -55,6 +55,8 @@ export const SessionDocument = z.object({
   told: z.array(Told).max(MAX_TOLD_THREADS),
   /** The session is being deleted: nothing is accepted any more. */
   closing: z.boolean(),
+  /** Key of the last command that began a new conversation: its repeat changes nothing. */
+  resetKey: z.string().max(512).optional(),
 });
 export type SessionDocument = z.infer<typeof SessionDocument>;
 

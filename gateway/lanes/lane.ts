@@ -5,7 +5,8 @@ import type { OpenTurn } from "#protocol/lane-entry.ts";
 import type { TurnProgress } from "#protocol/lane-methods.ts";
 import { nextWork, type Work } from "../state/next.ts";
 import type { SessionState } from "../state/session-state.ts";
-import { begin, chooseThread, stopTurn, type TurnEnded, type TurnPlan } from "../state/turns.ts";
+import { firstThread } from "../state/threads.ts";
+import { begin, stopTurn, type TurnEnded, type TurnPlan } from "../state/turns.ts";
 import { heartbeatAt, requestHeartbeat, skipHeartbeat } from "./heartbeat.ts";
 import type { Link } from "./lane-peer.ts";
 import { startThread } from "./turn.ts";
@@ -47,6 +48,10 @@ export class Lane {
   constructor(options: LaneOptions) {
     this.#options = options;
     this.#turns = new TurnRunner(options);
+  }
+
+  get world(): LaneWorld {
+    return this.#options.world;
   }
 
   get state(): SessionState {
@@ -152,8 +157,7 @@ export class Lane {
     const known = this.state.current.mainThread;
     if (known) return known;
     const threadId = await startThread(link);
-    await this.state.update((document) => chooseThread(document, threadId));
-    return threadId;
+    return await this.state.reduce((document) => firstThread(document, threadId));
   }
 
   /** The connection, made when there is none; undefined while the session has no ready pod. */

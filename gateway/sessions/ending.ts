@@ -13,6 +13,7 @@ interface Ending {
   kube: KubeClient;
   lanes: Lanes;
   events: EventRecorder;
+  forget: (session: { uid: string; name: string }) => Promise<void>;
 }
 
 /**
@@ -22,7 +23,7 @@ interface Ending {
 export async function endSession(
   session: ArgusSession,
   leftMs: number,
-  { kube, lanes, events }: Ending,
+  { kube, lanes, events, forget }: Ending,
 ): Promise<number | undefined> {
   if (!isHeld(session)) return undefined;
   const { ended, open } = await shut(session, lanes);
@@ -31,7 +32,9 @@ export async function endSession(
     return open === "unreadable" ? Math.min(leftMs, LOOK_AGAIN_MS) : leftMs;
   }
   if (open !== 0) events.record(session, forced(open));
-  await lanes.end(session.metadata.uid ?? "");
+  const { name, uid = "" } = session.metadata;
+  await lanes.end(uid);
+  await forget({ uid, name });
   await release(kube, session);
   return undefined;
 }

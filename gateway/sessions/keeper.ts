@@ -29,6 +29,8 @@ const UNREADABLE_MS = 60_000;
 
 export interface KeeperOptions extends Omit<UseLooksOptions, "clock"> {
   kube: KubeClient;
+  /** The session's end: nothing that was kept of it beside its document is a successor's. */
+  forget: (session: { uid: string; name: string }) => Promise<void>;
   clock?: Clock;
 }
 
@@ -192,9 +194,9 @@ export class SessionKeeper implements DocumentWatcher, Running {
     if (session.metadata.deletionTimestamp) {
       const now = this.#clock.now();
       kept.closingSince ??= now;
-      const { kube } = this.#options;
+      const { kube, forget } = this.#options;
       const left = kept.closingSince + MAX_CLOSING_MS - now;
-      return await endSession(session, left, { kube, lanes, events: this.#events });
+      return await endSession(session, left, { kube, lanes, forget, events: this.#events });
     }
     if (kept.written) {
       if (this.#clock.now() < kept.written.until) return BEHIND_MS;

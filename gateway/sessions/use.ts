@@ -34,6 +34,15 @@ export class Use {
     return this.#isAllowed;
   }
 
+  /** Somebody waits for the session's pod. Returns the function that ends that. */
+  enter(): () => void {
+    this.clients += 1;
+    this.claim();
+    return () => {
+      this.clients -= 1;
+    };
+  }
+
   allow(isAllowed: boolean): void {
     this.#isAllowed = isAllowed;
     if (!isAllowed) return;

@@ -47,6 +47,11 @@ export function sessionOf({ bindings }: Access, chat: string): string | undefine
   return bindings.find((binding) => binding.chat === chat)?.session;
 }
 
+/** Chats that talk to the session, the one that was bound first at the front. */
+export function chatsOf({ bindings }: Access, session: string): string[] {
+  return bindings.filter((binding) => binding.session === session).map(({ chat }) => chat);
+}
+
 /** Judges a sender. In a private chat a stranger gets a code, of which few are open at once; in a group strangers get nothing. */
 export function judge(
   before: Access,

@@ -1,5 +1,4 @@
-import { NO_ACCESS } from "#protocol/access.ts";
-import { GatewayDocument, NO_ADAPTERS } from "#protocol/document.ts";
+import { GatewayDocument } from "#protocol/document.ts";
 import type { Store } from "../store/store.ts";
 import { StoredState } from "./document.ts";
 
@@ -13,7 +12,7 @@ export function openGatewayState(store: Store): Promise<GatewayState> {
   return StoredState.open(store, GATEWAY_UID, {
     what: "The gateway document",
     schema: GatewayDocument,
-    empty: { schemaVersion: 1, epoch: 0, keys: [], access: NO_ACCESS, adapters: NO_ADAPTERS },
+    empty: GatewayDocument.parse({ schemaVersion: 1, epoch: 0, keys: [] }),
     history: { current: 1, migrations: [] },
   });
 }

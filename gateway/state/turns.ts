@@ -168,8 +168,3 @@ export function loseThread(document: SessionDocument, threadId: string): Session
   const moved = turn?.threadId === threadId ? { ...turn, threadId: null } : turn;
   return { ...document, mainThread: null, turn: moved };
 }
-
-/** The main thread is known, or it is another one from now on: what waits without a thread goes there. */
-export function chooseThread(document: SessionDocument, threadId: string | null): SessionDocument {
-  return document.mainThread === threadId ? document : { ...document, mainThread: threadId };
-}

@@ -49,6 +49,8 @@ export class LaneBridge {
     if (method === "thread/start") {
       this.threads += 1;
       answer({ result: { thread: { id: `t${this.threads}` } } });
+    } else if (method === "thread/read" && this.#hasThread(params)) {
+      answer({ result: { thread: { id: params?.["threadId"] } } });
     } else if (method === "bridge/activity") {
       this.asked += 1;
       answer({ result: { isUnused: this.isUnused } });
@@ -56,6 +58,11 @@ export class LaneBridge {
     else if (method === "bridge/context" && this.files) answer({ result: { files: this.files } });
     else if (method === "turn/interrupt") this.#interrupt(String(params?.["turnId"]), answer);
     else answer({ error: { code: -32600, message: `unknown method ${method}` } });
+  }
+
+  #hasThread(params: Message["params"]): boolean {
+    const number = Number(String(params?.["threadId"]).slice(1));
+    return number >= 1 && number <= this.threads;
   }
 
   #start(params: Record<string, unknown>): object {

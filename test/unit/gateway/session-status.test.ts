@@ -57,11 +57,12 @@ test("a problem with the bridge is what a waiting client hears first", () => {
 
 test("ready sessions come first, then by name", () => {
   const ready = [{ type: "Ready", status: "True" as const, reason: "Up", message: "" }];
-  const rows = sessionRows([
+  const all = [
     session({ name: "b" }),
     session({ name: "c", conditions: ready }),
     session({ name: "a" }),
-  ]);
+  ];
+  const rows = sessionRows(all, []);
   expect(rows.map(({ sessionId, status, ready }) => [sessionId, status, ready])).toEqual([
     ["c", "running", true],
     ["a", "starting", false],
