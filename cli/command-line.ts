@@ -4,6 +4,9 @@ import { readEnvironment } from "./config.ts";
 import { EXIT } from "./exit.ts";
 import { runCommand } from "./lifetime.ts";
 import { addNodeHost } from "./node-host-program.ts";
+import { addAutomation } from "./program/automation.ts";
+import { dataOption, ofSession } from "./program/options.ts";
+import { addSessions } from "./program/sessions.ts";
 
 // Each command imports its own code when it is called: `argus chat` starts fast, `argus bridge` stays small.
 const program = new Command("argus")
@@ -13,7 +16,6 @@ const program = new Command("argus")
   .exitOverride();
 
 const environment = readEnvironment();
-const dataOption = ["--data <folder>", "data folder of argus up (default: ARGUS_DATA)"] as const;
 
 program
   .command("up")
@@ -57,56 +59,13 @@ program
     ),
   );
 
-const sessions = program.command("sessions").description("list, create, delete, restart sessions");
-const sessionCommands = () => import("./commands/sessions.ts");
-const remote = (command: Command) =>
-  command
-    .option("--url <url>", "gateway (default: the local one)")
-    .option("--token <token>", "token (default: the local one, or ARGUS_TOKEN)")
-    .option(...dataOption);
-remote(sessions.command("list", { isDefault: true }).description("show all sessions"))
-  .option("--json", "as JSON")
-  .action((options) =>
-    runCommand(async () => (await sessionCommands()).list({ ...options, environment })),
-  );
-remote(sessions.command("create").description("make a session"))
-  .argument("[name]", "its name (default: chosen by the gateway)")
-  .option("--echo", "run the built-in echo instead of Codex: no model key needed")
-  .action((name, options) =>
-    runCommand(async () => (await sessionCommands()).create({ ...options, name, environment })),
-  );
-remote(sessions.command("delete").description("delete a session"))
-  .argument("<name>")
-  .option("--yes", "do not ask")
-  .action((name, options) =>
-    runCommand(async () => (await sessionCommands()).remove({ ...options, name, environment })),
-  );
-sessions
-  .command("restart")
-  .description("end a session's pod; the controller makes it anew, its files stay")
-  .argument("<name>")
-  .option(...dataOption)
-  .action((name, options) =>
-    runCommand(async () => (await sessionCommands()).restart({ ...options, name, environment })),
-  );
-sessions
-  .command("runtime")
-  .description("switch a session between codex and echo")
-  .argument("<name>")
-  .argument("<runtime>", "codex or echo")
-  .option(...dataOption)
-  .action((name, runtime, options) =>
-    runCommand(async () =>
-      (await sessionCommands()).runtime({ ...options, name, runtime, environment }),
-    ),
-  );
+addSessions(program, environment);
+addAutomation(program, environment);
 
 const deliveries = program
   .command("deliveries")
   .description("show, repeat, give up what a session has to say to a chat");
 const deliveryCommands = () => import("./commands/deliveries.ts");
-const ofSession = (command: Command) =>
-  remote(command).option("--session <name>", "session name (default: main)");
 ofSession(
   deliveries
     .command("list", { isDefault: true })

@@ -14,6 +14,15 @@ export function table(header: string[], rows: string[][]): string {
   return `${all.map(line).join("\n")}\n`;
 }
 
+/** Facts of one thing, a line each; those without a value are left out. */
+export function facts(lines: readonly (readonly [string, string])[]): string {
+  const known = lines.filter(([, value]) => value !== "");
+  const width = Math.max(0, ...known.map(([name]) => name.length));
+  return known
+    .map(([name, value]) => `${name.padEnd(width)}   ${printableLine(value, 2000)}`)
+    .join("\n");
+}
+
 const UNITS: [seconds: number, letter: string][] = [
   [86_400, "d"],
   [3_600, "h"],

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { ArgusError } from "#lib/errors.ts";
 import { RPC_ERROR } from "#protocol/envelope.ts";
 import { chatMethods } from "./methods/chats.ts";
+import { cronMethods } from "./methods/crons.ts";
 import { deliveryMethods } from "./methods/deliveries.ts";
 import { eventMethods } from "./methods/events.ts";
 import { inputMethods } from "./methods/inputs.ts";
@@ -27,6 +28,7 @@ const CALLER_METHODS: Record<string, CallerMethod> = {
   ...sessionMethods,
   ...threadMethods,
   ...chatMethods,
+  ...cronMethods,
 };
 
 /** The answer to a client's `argus/*` request, as a frame's text. Never throws. */

@@ -6,6 +6,7 @@ import type { GatewayContext } from "./context.ts";
 import { callRoutes } from "./http-routes/calls.ts";
 import { cronJobRoutes } from "./http-routes/cron-jobs.ts";
 import { eventRoutes } from "./http-routes/events.ts";
+import { heartbeatRoutes } from "./http-routes/heartbeat.ts";
 import { mcpRoutes } from "./mcp/routes.ts";
 import { modelProxy } from "./model-proxy.ts";
 import type { GatewayOptions } from "./options.ts";
@@ -41,6 +42,7 @@ export async function startHttp(
   adminRoutes(app, ready);
   eventRoutes(app, ready);
   cronJobRoutes(app, ready);
+  heartbeatRoutes(app, ready);
   callRoutes(app, ready);
   const { adminToken: secret, corsOrigins: origins = [] } = options;
   mcpRoutes(app, ready, { secret, origins });

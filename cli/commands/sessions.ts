@@ -1,4 +1,5 @@
 import { createInterface } from "node:readline/promises";
+import { z } from "zod";
 import { present } from "#cluster/objects.ts";
 import { argusSessions, pods } from "#cluster/resources.ts";
 import type { KubeClient, KubeObject } from "#cluster/types.ts";
@@ -6,13 +7,15 @@ import { API_VERSION, type ArgusSession } from "#crds/kinds.ts";
 import { systemClock } from "#lib/clock.ts";
 import { ArgusError } from "#lib/errors.ts";
 import { LABEL } from "#protocol/pod.ts";
+import { SessionName } from "#protocol/session-methods.ts";
 import { findGateway } from "../client.ts";
 import { withCluster } from "../cluster-access.ts";
 import type { Environment } from "../config.ts";
 import { EXIT } from "../exit.ts";
 import { age, table } from "../table.ts";
 import { ECHO_COMMAND, NAMESPACE } from "../up/bootstrap.ts";
-import { createByGateway, deleteByGateway, listSessions } from "./gateway-calls.ts";
+import { listSessions } from "./gateway-calls.ts";
+import { callSession } from "./session-call.ts";
 
 export interface SessionsCommand {
   url?: string;
@@ -20,8 +23,6 @@ export interface SessionsCommand {
   data?: string;
   environment: Environment;
 }
-
-const NAME = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 
 export async function list(command: SessionsCommand & { json?: boolean }): Promise<number> {
   const rows = await listSessions(findGateway(command));
@@ -35,48 +36,57 @@ export async function list(command: SessionsCommand & { json?: boolean }): Promi
     row.ready ? "True" : "False",
     row.reason || row.status,
     age(row.createdAt, now),
+    row.title ?? "",
     row.ready ? "" : row.message,
   ]);
   process.stdout.write(
     cells.length > 0
-      ? table(["NAME", "READY", "REASON", "AGE", "MESSAGE"], cells)
+      ? table(["NAME", "READY", "REASON", "AGE", "TITLE", "MESSAGE"], cells)
       : "no sessions yet: `./argus chat` makes one\n",
   );
   return EXIT.ok;
 }
 
 export async function create(
-  command: SessionsCommand & { name?: string; echo?: boolean },
+  command: SessionsCommand & { name?: string; title?: string; echo?: boolean },
 ): Promise<number> {
-  const { name } = command;
-  if (name === undefined && !command.echo) {
-    const made = await createByGateway(findGateway(command));
-    return say(`session ${made} made. Talk to it: ./argus chat ${made}`);
+  const { name, title } = command;
+  if (!command.echo) {
+    const params = { ...(name ? { name } : {}), ...(title ? { title } : {}) };
+    const call = { method: "argus/session/create", params, result: Created };
+    const { sessionId, created } = await callSession(findGateway(command), call);
+    const words = created ? "made" : "was there already";
+    return say(`session ${sessionId} ${words}. Talk to it: ./argus chat ${sessionId}`);
   }
-  if (name === undefined || !NAME.test(name)) {
-    const rule = "lower-case letters, digits and dashes, at most 63 characters";
-    throw new ArgusError("InvalidInput", `${name ?? "(no name)"}: a session's name has ${rule}`);
-  }
+  const { data: given, error } = SessionName.safeParse(name);
+  if (error)
+    throw new ArgusError("InvalidInput", `${name ?? "(no name)"}: ${error.issues[0]?.message}`);
   const object: KubeObject & { spec: unknown } = {
     apiVersion: API_VERSION,
     kind: "ArgusSession",
-    metadata: { name, namespace: NAMESPACE },
-    spec: command.echo ? { runtime: { command: ECHO_COMMAND } } : {},
+    metadata: { name: given, namespace: NAMESPACE },
+    spec: { runtime: { command: ECHO_COMMAND } },
   };
   await withCluster(command, (kube) => kube.create(argusSessions, object));
-  return say(`session ${name} made. Talk to it: ./argus chat ${name}`);
+  return say(`session ${given} made. Talk to it: ./argus chat ${given}`);
 }
+const Created = z.object({ sessionId: z.string(), created: z.boolean() });
 
+/** Asks what would be lost, then deletes exactly the session that was confirmed. */
 export async function remove(
   command: SessionsCommand & { name: string; yes?: boolean },
 ): Promise<number> {
   const gateway = findGateway(command);
-  if (!command.yes && !(await confirmed(`Delete session ${command.name} and all its files?`))) {
+  const call = { method: "argus/session/delete", result: Deleted };
+  const params = { session: command.name };
+  const { message, confirm } = await callSession(gateway, { ...call, params });
+  if (!command.yes && !(await confirmed(message))) {
     return say("nothing was deleted", EXIT.failed);
   }
-  await deleteByGateway(gateway, command.name);
+  await callSession(gateway, { ...call, params: { ...params, confirm } });
   return say(`session ${command.name} is being deleted`);
 }
+const Deleted = z.object({ message: z.string(), confirm: z.string() });
 
 /** Asks the controller for a new pod and waits until the old one is on its way out. */
 export async function restart(command: SessionsCommand & { name: string }): Promise<number> {

@@ -36,7 +36,8 @@ export function cronJobRoutes(app: FastifyInstance, context: () => GatewayContex
   });
 }
 
-async function sessionFor(request: FastifyRequest, context: GatewayContext) {
+/** The session that the request means. Throws as {@link sessionOf}. */
+export async function sessionFor(request: FastifyRequest, context: GatewayContext) {
   const principal = await reporter(request, context);
   const query = new URL(request.raw.url ?? "/", "http://gateway").searchParams;
   return await sessionOf(principal, query.get("session") ?? undefined, context);

@@ -196,3 +196,25 @@ test("a chat is bound, moved and unbound, and events go where the session has it
   await call("chat/unbind", { chat: "telegram:1" });
   expect(await chats("b")).toMatchObject({ chats: [], home: null });
 });
+
+test("a schedule run twice under one key is one event, and a heartbeat can be asked for", async () => {
+  await made("main");
+  await call("cron/add", { jobId: "daily", expr: "0 7 * * *", text: "hello" });
+  const once = { jobId: "daily", key: "k1" };
+  expect((await call("cron/run", once)).result).toMatchObject({ enqueued: true });
+  await call("cron/run", once);
+  await call("cron/run", { jobId: "daily", key: "k2" });
+  const { result } = await call("event/list");
+  expect((result["events"] as { key: string }[]).map(({ key }) => key)).toEqual([
+    "run/client/daily/k1",
+    "run/client/daily/k2",
+  ]);
+  const beat = (query: string, token = ADMIN) =>
+    fetch(`${rig.url}/automation/heartbeat/now${query}`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${token}` },
+    });
+  expect(await (await beat("")).json()).toEqual({ ok: true, sessionId: "main" });
+  expect((await beat("?session=none")).status).toBe(404);
+  expect((await beat("", "wrong")).status).toBe(401);
+});

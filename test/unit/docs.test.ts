@@ -18,7 +18,13 @@ const pages = [
     .map((name) => `docs/${name}`),
 ];
 
-const commandLine = read("cli/command-line.ts") + read("cli/node-host-program.ts");
+const commandLine = [
+  "cli/command-line.ts",
+  "cli/node-host-program.ts",
+  ...readdirSync(join(root, "cli/program")).map((name) => `cli/program/${name}`),
+]
+  .map(read)
+  .join("\n");
 const commands = [...commandLine.matchAll(/\.command\("([a-z-]+)"/g)].map(([, name]) => name);
 const options = [...commandLine.matchAll(/"(?:-[a-z], )?(--[a-z-]+)/g)].map(([, name]) => name);
 
