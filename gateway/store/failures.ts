@@ -30,7 +30,7 @@ export function failureWords(error: unknown, folder: string): string {
 function wordsOf(error: unknown, folder: string): string {
   const code = sqliteCode(error);
   if (error instanceof DamagedFile || code === SQLITE.corrupt || code === SQLITE.noDatabase) {
-    return `${folder}/state.db is damaged and was left as it is. Stop the gateway, copy the folder, and put a copy of it from before the damage in its place.`;
+    return `${folder}/state.db is damaged and was left as it is. Stop the gateway, move the folder away, start it again, and read a backup back with \`argus state import\`.`;
   }
   if (code === SQLITE.full) return `the disk of ${folder} is full: free some space.`;
   if (code === SQLITE.readOnly || isErrno(error, "EROFS")) {

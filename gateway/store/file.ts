@@ -1,5 +1,5 @@
-import { mkdir } from "node:fs/promises";
-import { extname } from "node:path";
+import { access, constants, mkdir, stat } from "node:fs/promises";
+import { dirname, extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { ArgusError } from "#lib/errors.ts";
 import { difference } from "./change.ts";
@@ -37,9 +37,13 @@ export async function openFileStore(
   options: FileStoreOptions,
   signal: AbortSignal,
 ): Promise<Store> {
-  await mkdir(options.folder, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+  try {
+    await makeFolder(options.folder);
+    // SQLite calls a read-only disk an I/O error.
+    await access(options.folder, constants.W_OK);
+  } catch (error) {
     throw new ArgusError("Unavailable", failureWords(error, options.folder));
-  });
+  }
   if (!options.allowNetworkFileSystem) await refuseNetworkFileSystem(options.folder);
   const store = new FileStore(options);
   const stop = () => void store.abandon();
@@ -53,6 +57,18 @@ export async function openFileStore(
     throw signal.aborted ? signal.reason : error;
   } finally {
     signal.removeEventListener("abort", stop);
+  }
+}
+
+/** On a read-only disk a recursive mkdir only says that the folder is not there: what its nearest parent refuses is the reason. */
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    let parent = dirname(folder);
+    while (!(await stat(parent).catch(() => undefined))) parent = dirname(parent);
+    await access(parent, constants.W_OK);
+    throw error;
   }
 }
 

@@ -1,0 +1,177 @@
+import { mkdir, mkdtemp, open as openFile, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { StoredState } from "#gateway/state/document.ts";
+import { openFileStore } from "#gateway/store/file.ts";
+import type { Store } from "#gateway/store/store.ts";
+import { GatewayRig } from "#test/support/gateway.ts";
+import { SmallDisk } from "#test/support/small-disk.ts";
+
+const MIB = 2 ** 20;
+const noDisk = SmallDisk.whyNot();
+const onDisk = test.skipIf(noDisk);
+
+const KIND = {
+  what: "The list",
+  schema: { safeParse: (value: unknown) => ({ success: true, data: value }) } as never,
+  empty: [] as string[],
+};
+const open = (folder: string) => openFileStore({ folder }, new AbortController().signal);
+
+let disk: SmallDisk | undefined;
+let store: Store | undefined;
+let folder = "";
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "argus-faults-"));
+});
+afterEach(async () => {
+  await store?.close();
+  store = undefined;
+  disk?.remove();
+  disk = undefined;
+  await rm(folder, { recursive: true });
+});
+
+onDisk(
+  "a full disk refuses what it cannot take, loses nothing that was acknowledged, and goes on when there is space",
+  async () => {
+    disk = SmallDisk.make(4);
+    const state = join(disk.folder, "state");
+    store = await open(state);
+    const list = await StoredState.open<string[]>(store, "list", KIND);
+    const accepted: string[] = [];
+    const push = async (text: string) => {
+      await list.update((before) => [...before, text]);
+      accepted.push(text);
+    };
+    const until = async () => {
+      for (let index = 0; index < 100; index += 1) {
+        const refusal = await push(`${index} ${"x".repeat(64 * 1024)}`).then(
+          () => undefined,
+          (error: unknown) => error,
+        );
+        if (refusal) return refusal;
+        // Grows the file beyond what a shrinking document frees.
+        await store?.commit(`other-${index}`, 0, "y".repeat(100_000)).catch(() => undefined);
+      }
+      return undefined;
+    };
+    expect(await until()).toMatchObject({
+      code: "Unavailable",
+      message: "The disk of the state store is full: free some space.",
+    });
+    expect(accepted.length).toBeGreaterThan(3);
+    expect(list.current).toEqual(accepted);
+    disk.resize(64);
+    await push("after");
+    await store.close();
+    store = await open(state);
+    expect((await store.read("list"))?.body).toEqual(accepted);
+  },
+);
+
+onDisk(
+  "a gateway on a full disk refuses messages by name, starts again on it, and takes them when there is space",
+  async () => {
+    disk = SmallDisk.make(4);
+    const rig = await GatewayRig.start({ stateFolder: join(disk.folder, "state") });
+    try {
+      await writeFile(join(disk.folder, "filler"), Buffer.alloc(8 * MIB)).catch(() => undefined);
+      const rotate = () =>
+        fetch(`${rig.url}/keys/rotate`, {
+          method: "POST",
+          headers: { authorization: "Bearer admin-token-of-the-tests" },
+        });
+      const answers = [];
+      for (let index = 0; index < 40; index += 1) answers.push(await rotate());
+      const refused = answers.find(({ status }) => status === 503);
+      expect(await refused?.json()).toEqual({
+        detail: "The disk of the state store is full: free some space.",
+      });
+      disk.resize(64);
+      expect((await fetch(`${rig.url}/readyz`)).status).toBe(200);
+      expect([200, 429]).toContain((await rotate()).status);
+    } finally {
+      await rig.stop();
+    }
+  },
+);
+
+onDisk("a read-only disk ends the start with words", async () => {
+  disk = SmallDisk.make(4);
+  const state = join(disk.folder, "state");
+  store = await open(state);
+  await store.commit("a", 0, { n: 1 });
+  await store.close();
+  disk.readOnly();
+  await expect(open(state)).rejects.toMatchObject({
+    code: "Unavailable",
+    message: expect.stringMatching(/^The state store failed: .+(writable\?|read-only\?) \(/),
+  });
+  await expect(open(join(disk.folder, "other"))).rejects.toThrow(/read-only/);
+  disk.writable();
+  store = await open(state);
+  expect((await store.read("a"))?.body).toEqual({ n: 1 });
+});
+
+async function overwrite(path: string, at: number, bytes: Buffer): Promise<void> {
+  const file = await openFile(path, "r+");
+  await file.write(bytes, 0, bytes.length, at);
+  await file.close();
+}
+
+async function filled(): Promise<{ path: string; bodies: Map<string, unknown> }> {
+  const first = await open(folder);
+  const bodies = new Map<string, unknown>();
+  for (let index = 0; index < 40; index += 1) {
+    const body = { name: `session ${index}`, text: `text of ${index} `.repeat(2000) };
+    await first.commit(`u${index}`, 0, body);
+    bodies.set(`u${index}`, body);
+  }
+  await first.close();
+  return { path: join(folder, "state.db"), bodies };
+}
+
+test("a page of one document's text that is zeroed stops that document and no other", async () => {
+  const { path, bodies } = await filled();
+  const bytes = await readFile(path);
+  const text = bytes.indexOf("text of 17 text of 17");
+  await overwrite(path, text, Buffer.alloc(4096));
+  store = await open(folder);
+  for (const [uid, body] of bodies) {
+    if (uid === "u17") {
+      const reading = store.read(uid);
+      await expect(reading).rejects.toMatchObject({ reason: "ChecksumMismatch", facts: { uid } });
+    } else expect((await store.read(uid))?.body).toEqual(body);
+  }
+  expect(await store.list()).toHaveLength(40);
+  expect(await store.commit("u18", 1, {})).toBe(2);
+});
+
+test("pages that contradict each other end the start with words, and nothing is written", async () => {
+  const { path } = await filled();
+  // The second page is the root of a table.
+  for (let page = 1; page < 5; page += 1) await overwrite(path, page * 8192, Buffer.alloc(200, 7));
+  const before = await readFile(path);
+  await expect(open(folder)).rejects.toMatchObject({
+    code: "Unavailable",
+    message: expect.stringMatching(
+      /state\.db is damaged and was left as it is\..*argus state import/,
+    ),
+  });
+  expect(await readFile(path)).toEqual(before);
+});
+
+test("what is no database at all is not written over", async () => {
+  await writeFile(join(folder, "state.db"), "a letter to my grandmother ".repeat(1000));
+  await expect(open(folder)).rejects.toThrow(/is damaged and was left as it is/);
+  expect(await readFile(join(folder, "state.db"), "utf8")).toContain("grandmother");
+});
+
+test("a path that is no folder is named", async () => {
+  await writeFile(join(folder, "file"), "");
+  await mkdir(join(folder, "db", "state.db"), { recursive: true });
+  await expect(open(join(folder, "file"))).rejects.toThrow(/The state store failed/);
+  await expect(open(join(folder, "db"))).rejects.toThrow(/does it belong to the gateway's user/);
+});
