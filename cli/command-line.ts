@@ -7,6 +7,7 @@ import { addNodeHost } from "./node-host-program.ts";
 import { addAutomation } from "./program/automation.ts";
 import { dataOption, ofSession } from "./program/options.ts";
 import { addSessions } from "./program/sessions.ts";
+import { addState } from "./program/state.ts";
 
 // Each command imports its own code when it is called: `argus chat` starts fast, `argus bridge` stays small.
 const program = new Command("argus")
@@ -99,6 +100,8 @@ program
       (await import("./commands/apply.ts")).apply({ ...options, environment }),
     ),
   );
+
+addState(program.command("state"), environment);
 
 program
   .command("doctor")

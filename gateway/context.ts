@@ -10,6 +10,7 @@ import type { Liveness } from "./liveness.ts";
 import type { PodTokens } from "./pod-tokens.ts";
 import type { SessionKeeper } from "./sessions/keeper.ts";
 import type { GatewayState } from "./state/gateway-state.ts";
+import type { Store } from "./store/store.ts";
 
 /** What every connection needs; there is one per gateway. */
 export interface GatewayContext {
@@ -25,6 +26,7 @@ export interface GatewayContext {
   crons: Crons;
   keeper: SessionKeeper;
   channels: Channels;
+  store: Store;
   /** Asks for the public keys to be written again: a pod did not know ours. */
   republish: () => void;
   logger: Logger;

@@ -128,6 +128,7 @@ async function openWith(
   const bridges = { directory, keys, podTokens };
   const keeper = startKeeper(bridges, { kube, logger, state }, signal);
   const shared = {
+    store,
     auth,
     state,
     ...bridges,

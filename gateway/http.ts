@@ -7,6 +7,7 @@ import { callRoutes } from "./http-routes/calls.ts";
 import { cronJobRoutes } from "./http-routes/cron-jobs.ts";
 import { eventRoutes } from "./http-routes/events.ts";
 import { heartbeatRoutes } from "./http-routes/heartbeat.ts";
+import { stateRoutes } from "./http-routes/state.ts";
 import { mcpRoutes } from "./mcp/routes.ts";
 import { modelProxy } from "./model-proxy.ts";
 import type { GatewayOptions } from "./options.ts";
@@ -44,6 +45,7 @@ export async function startHttp(
   cronJobRoutes(app, ready);
   heartbeatRoutes(app, ready);
   callRoutes(app, ready);
+  stateRoutes(app, ready);
   const { adminToken: secret, corsOrigins: origins = [] } = options;
   mcpRoutes(app, ready, { secret, origins });
   const closeProxy = modelProxy(app, ready, options.model);

@@ -102,6 +102,11 @@ function identified(credential: Credential) {
   throw new ArgusError("Unauthorized", "Unauthorized");
 }
 
+/** Throws `Unauthorized` or `Forbidden` for anybody else. */
+export async function demandAdmin(request: FastifyRequest, context: GatewayContext): Promise<void> {
+  onlyAdmin(await credential(request, context));
+}
+
 function onlyAdmin(credential: Credential): void {
   if (identified(credential).kind !== "admin") throw new ArgusError("Forbidden", "Forbidden");
 }

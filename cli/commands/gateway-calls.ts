@@ -16,7 +16,7 @@ export async function listSessions(gateway: ClientFile): Promise<SessionRow[]> {
 /** One HTTP request. Throws what the gateway says, `Unavailable` when it does not answer. */
 export async function call(
   { url, token }: ClientFile,
-  method: "GET" | "POST",
+  method: "GET" | "POST" | "PUT",
   path: string,
   body?: unknown,
 ): Promise<Response> {

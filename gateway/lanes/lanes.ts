@@ -176,6 +176,28 @@ export class Lanes implements Running {
     return { ended: inputs.length + events, open: lane.state.current.deliveries.length };
   }
 
+  /**
+   * Puts another document in the place of the session's, readable or not, and goes on with it; who asks for the lane meanwhile waits
+   * for it. Throws what the store says; then nothing has changed.
+   */
+  async replace({ metadata: { name, uid = "" } }: ArgusSession, body: unknown): Promise<void> {
+    const former = this.#entries.get(uid);
+    const exchange = async () => {
+      const entry = await former?.catch(() => undefined);
+      entry?.stop.abort();
+      await entry?.done;
+      const failure = await this.#store.overwrite(uid, body).catch((error: unknown) => ({ error }));
+      return { opened: await this.#open(name, uid), failure };
+    };
+    const exchanged = exchange();
+    this.#entries.set(
+      uid,
+      exchanged.then(({ opened }) => opened),
+    );
+    const { failure } = await exchanged;
+    if (typeof failure === "object") throw failure.error;
+  }
+
   /** Ends the session's lane and removes its document. Throws when the document stays; then it may be called again. */
   async end(uid: string): Promise<void> {
     const entry = await this.#entries.get(uid)?.catch(() => undefined);

@@ -50,17 +50,8 @@ export class StoredState<T> {
   static async open<T>(store: Store, uid: string, kind: DocumentKind<T>): Promise<StoredState<T>> {
     const stored = await store.read(uid);
     if (!stored) return new StoredState(store, uid, { version: 0, current: kind.empty });
-    const { what, schema, history } = kind;
-    const body = history ? migrated(stored.body, history, { what, uid }) : stored.body;
-    const checked = schema.safeParse(body);
-    if (!checked.success) {
-      throw new UnreadableDocument(
-        "UnknownShape",
-        `${what} has a shape that this version does not know: start the Argus version that wrote it.`,
-        { uid, version: stored.version, problem: checked.error.issues[0]?.message },
-      );
-    }
-    return new StoredState(store, uid, { version: stored.version, current: checked.data });
+    const current = understood(kind, uid, stored.body);
+    return new StoredState(store, uid, { version: stored.version, current });
   }
 
   /** As it is on the disk. */
@@ -126,6 +117,19 @@ export class StoredState<T> {
       throw error;
     }
   }
+}
+
+/** A document's body, brought to this version's schema. Throws {@link UnreadableDocument}. */
+export function understood<T>(kind: DocumentKind<T>, uid: string, stored: unknown): T {
+  const { what, schema, history } = kind;
+  const body = history ? migrated(stored, history, { what, uid }) : stored;
+  const checked = schema.safeParse(body);
+  if (checked.success) return checked.data;
+  throw new UnreadableDocument(
+    "UnknownShape",
+    `${what} has a shape that this version does not know: start the Argus version that wrote it.`,
+    { uid, problem: checked.error.issues[0]?.message },
+  );
 }
 
 function dropped(uid: string): ArgusError {

@@ -20,6 +20,9 @@ export interface ConfigMap extends KubeObject {
   data?: Record<string, string>;
 }
 
+/** A ConfigMap takes 1 MiB, its server's database 1.5 MiB with everything around it; half of it leaves room for both. */
+export const MAX_CONFIG_MAP_BYTES = 512 * 1024;
+
 const PREFIX = "argus-state-";
 /** Where the gateway that holds the state writes its name. */
 export const HOLDER_NAME = "argus-state";

@@ -3,7 +3,7 @@ import { isNotFound, KubeError } from "#cluster/kube-error.ts";
 import { configMaps } from "#cluster/resources.ts";
 import type { KubeClient } from "#cluster/types.ts";
 import { backoffMs, systemClock } from "#lib/clock.ts";
-import { ArgusError, errorMessage } from "#lib/errors.ts";
+import { ArgusError } from "#lib/errors.ts";
 import {
   type ConfigMap,
   DOCUMENT_LABEL,
@@ -12,15 +12,15 @@ import {
   documentRef,
   HOLDER_NAME,
   holderMap,
+  MAX_CONFIG_MAP_BYTES,
   type MappedDocument,
   uidOf,
   versionOf,
 } from "./config-map-document.ts";
+import { away, refusal, tooLarge } from "./config-map-errors.ts";
 import type { Store, StoredDocument } from "./store.ts";
 import { Turns } from "./turns.ts";
 
-/** A ConfigMap takes 1 MiB, its server's database 1.5 MiB with everything around it; half of it leaves room for both. */
-export const MAX_CONFIG_MAP_BYTES = 512 * 1024;
 /** Calls at once: others use the API server too. */
 const MAX_CALLS = 8;
 /** A write or read that the API server does not settle in this time fails; the next one looks what became of it. */
@@ -129,6 +129,21 @@ class ConfigMapStore implements Store {
     });
   }
 
+  async overwrite(uid: string, body: unknown): Promise<number> {
+    const text = JSON.stringify(body);
+    const bytes = Buffer.byteLength(text);
+    if (bytes > MAX_CONFIG_MAP_BYTES) throw tooLarge(uid, bytes);
+    return this.#turns.take(uid, async () => {
+      const map = await this.#patiently(() => this.#get(uid));
+      const version = map ? versionOf(map) : 0;
+      if (map) this.#remember({ uid, version }, map);
+      else this.#known.delete(uid);
+      const commit = `${this.#id}/${(this.#commits += 1)}`;
+      await this.#write({ uid, version: version + 1, body: text, commit, holder: this.#id });
+      return version + 1;
+    });
+  }
+
   async list(): Promise<{ uid: string; version: number }[]> {
     const rows: { uid: string; version: number }[] = [];
     let next: string | undefined;
@@ -221,7 +236,10 @@ class ConfigMapStore implements Store {
     });
   }
 
-  #remember({ uid, version }: MappedDocument, { metadata }: ConfigMap): void {
+  #remember(
+    { uid, version }: Pick<MappedDocument, "uid" | "version">,
+    { metadata }: ConfigMap,
+  ): void {
     this.#known.set(uid, { version, resourceVersion: metadata.resourceVersion ?? "" });
   }
 
@@ -275,22 +293,4 @@ function isUnsettled(error: unknown): error is KubeError {
   if (!(error instanceof KubeError)) return false;
   const { status } = error;
   return status === 0 || status === 409 || status === 429 || status >= 500 || isNotFound(error);
-}
-
-function refusal(error: unknown): unknown {
-  if (!(error instanceof KubeError)) return error;
-  const right = "may this gateway get, list, create, update and delete ConfigMaps here?";
-  const words = error.status === 403 ? ` (${right})` : "";
-  const message = `The state cannot be kept in ConfigMaps: ${errorMessage(error)}${words}`;
-  return new ArgusError("Unavailable", message, { status: error.status }, { cause: error });
-}
-
-function away(error: KubeError): ArgusError {
-  const message = `The Kubernetes API does not take the state: ${error.message}. Nothing was accepted; try again.`;
-  return new ArgusError("Unavailable", message, { status: error.status }, { cause: error });
-}
-
-function tooLarge(uid: string, bytes: number): ArgusError {
-  const message = `The document has ${bytes} bytes, and a ConfigMap takes ${MAX_CONFIG_MAP_BYTES} of them: nothing was written. The file store takes more.`;
-  return new ArgusError("TooLarge", message, { uid, bytes, limit: MAX_CONFIG_MAP_BYTES });
 }

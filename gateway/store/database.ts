@@ -89,6 +89,14 @@ export class DocumentTable {
     this.#write(uid, expected + 1, body);
   }
 
+  /** Writes the document whole in the place of any other; answers its version. */
+  overwrite(uid: string, body: string): number {
+    const row = this.#select.get(uid) as Row | undefined;
+    const version = (this.#log.tail(uid)?.version ?? row?.version ?? 0) + 1;
+    this.#write(uid, version, body);
+    return version;
+  }
+
   /** Writes what changed; there is a document. */
   change(uid: string, expected: number, change: Uint8Array): void {
     this.#expect(uid, expected);

@@ -60,6 +60,15 @@ export async function openFileStore(
   }
 }
 
+/** Throws `TooLarge` for a document over the bound. */
+function fitting(uid: string, body: unknown): { text: string; bytes: number } {
+  const text = JSON.stringify(body);
+  const bytes = Buffer.byteLength(text);
+  if (bytes <= MAX_DOCUMENT_BYTES) return { text, bytes };
+  const message = "The document is over its bound: nothing was written.";
+  throw new ArgusError("TooLarge", message, { uid, bytes, limit: MAX_DOCUMENT_BYTES });
+}
+
 /** On a read-only disk a recursive mkdir only says that the folder is not there: what its nearest parent refuses is the reason. */
 async function makeFolder(folder: string): Promise<void> {
   try {
@@ -136,13 +145,15 @@ class FileStore implements Store {
     return base.bytes + bytes <= MAX_DOCUMENT_BYTES ? { text, bytes } : undefined;
   }
 
+  async overwrite(uid: string, body: unknown): Promise<number> {
+    const { text } = fitting(uid, body);
+    this.#due.delete(uid);
+    this.#bases.delete(uid);
+    return (await this.#requests.ask({ op: "overwrite", uid, body: text })) as number;
+  }
+
   async #commitWhole(uid: string, expected: number, body: unknown): Promise<number> {
-    const text = JSON.stringify(body);
-    const bytes = Buffer.byteLength(text);
-    if (bytes > MAX_DOCUMENT_BYTES) {
-      const message = "The document is over its bound: nothing was written.";
-      throw new ArgusError("TooLarge", message, { uid, bytes, limit: MAX_DOCUMENT_BYTES });
-    }
+    const { text, bytes } = fitting(uid, body);
     this.#due.delete(uid);
     await this.#requests.ask({ op: "commit", uid, expected, body: text });
     return bytes;

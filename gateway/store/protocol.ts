@@ -7,6 +7,7 @@ export type StoreRequest = { id: number } & (Operation | Changes);
 export type Operation =
   | { op: "read"; uid: string }
   | { op: "commit"; uid: string; expected: number; body: string }
+  | { op: "overwrite"; uid: string; body: string }
   | { op: "list" }
   | { op: "remove"; uid: string; expected: number }
   | { op: "close" };

@@ -19,6 +19,11 @@ export interface Store {
    * else was faster, `TooLarge` over `maxDocumentBytes`, `Unavailable` when the disk is full or the API server away.
    */
   commit(uid: string, expected: number, body: unknown): Promise<number>;
+  /**
+   * Puts a document in the place of whatever is there, readable or not, and resolves to its version. Only for a person's explicit
+   * wish: what was there is gone. Throws as `commit` does.
+   */
+  overwrite(uid: string, body: unknown): Promise<number>;
   /** All documents' uids and versions, readable or not. */
   list(): Promise<{ uid: string; version: number }[]>;
   /** Throws `Conflict` when the version differs; a document that is not there counts as removed. */

@@ -135,6 +135,8 @@ function run(open: DocumentTable, request: Operation): unknown {
       return open.read(request.uid);
     case "commit":
       return open.commit(request.uid, request.expected, request.body);
+    case "overwrite":
+      return open.overwrite(request.uid, request.body);
     case "list":
       return open.list();
     case "remove":

@@ -146,6 +146,8 @@ test("a page of one document's text that is zeroed stops that document and no ot
     } else expect((await store.read(uid))?.body).toEqual(body);
   }
   expect(await store.list()).toHaveLength(40);
+  expect(await store.overwrite("u17", bodies.get("u17"))).toBe(2);
+  expect(await store.read("u17")).toEqual({ version: 2, body: bodies.get("u17") });
   expect(await store.commit("u18", 1, {})).toBe(2);
 });
 

@@ -58,6 +58,19 @@ export function storeContract({ name, start, histories }: StoreBackEnd): void {
       expect(await store.commit("a", 0, { n: 3 })).toBe(1);
     });
 
+    test("a document is put in the place of another, whatever version it has", async () => {
+      expect(await store.overwrite("a", { n: 1 })).toBe(1);
+      expect(await store.commit("a", 1, { n: 2 })).toBe(2);
+      expect(await store.commit("a", 2, { n: 3 })).toBe(3);
+      expect(await store.overwrite("a", { n: 4 })).toBe(4);
+      await expect(store.commit("a", 3, {})).rejects.toMatchObject({ code: "Conflict" });
+      expect(await store.commit("a", 4, { n: 5 })).toBe(5);
+      const over = store.overwrite("a", "x".repeat(store.maxDocumentBytes));
+      await expect(over).rejects.toMatchObject({ code: "TooLarge" });
+      await reopen();
+      expect(await store.read("a")).toEqual({ version: 5, body: { n: 5 } });
+    });
+
     test("a version that nobody has read in this process counts too", async () => {
       await store.commit("a", 0, {});
       await reopen();

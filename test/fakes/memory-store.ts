@@ -31,6 +31,10 @@ export class MemoryStore implements Store {
     return expected + 1;
   }
 
+  async overwrite(uid: string, body: unknown) {
+    return this.commit(uid, this.documents.get(uid)?.version ?? 0, body);
+  }
+
   async list() {
     return [...this.documents].map(([uid, { version }]) => ({ uid, version }));
   }
