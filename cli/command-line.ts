@@ -5,6 +5,7 @@ import { EXIT } from "./exit.ts";
 import { runCommand } from "./lifetime.ts";
 import { addNodeHost } from "./node-host-program.ts";
 import { addAutomation } from "./program/automation.ts";
+import { addNodes } from "./program/nodes.ts";
 import { dataOption, ofSession } from "./program/options.ts";
 import { addSessions } from "./program/sessions.ts";
 import { addState } from "./program/state.ts";
@@ -155,6 +156,7 @@ const nodeHost = program
   .command("node-host")
   .description("let the agent run commands on this device");
 addNodeHost(nodeHost, environment, ["node-host"]);
+addNodes(program, environment);
 program
   .command("echo")
   .description("an app-server that repeats what it hears, for trying Argus without a model")

@@ -7,6 +7,7 @@ import { deliveryMethods } from "./methods/deliveries.ts";
 import { eventMethods } from "./methods/events.ts";
 import { inputMethods } from "./methods/inputs.ts";
 import type { Caller, CallerMethod, Method } from "./methods/method.ts";
+import { nodeMethods } from "./methods/nodes.ts";
 import { sessionMethods } from "./methods/sessions.ts";
 import { threadMethods } from "./methods/threads.ts";
 import { turnMethods } from "./methods/turns.ts";
@@ -29,6 +30,7 @@ const CALLER_METHODS: Record<string, CallerMethod> = {
   ...threadMethods,
   ...chatMethods,
   ...cronMethods,
+  ...nodeMethods,
 };
 
 /** The answer to a client's `argus/*` request, as a frame's text. Never throws. */

@@ -4,6 +4,7 @@ import { CLOSE, type SessionParams, type StatusParams } from "#protocol/client.t
 import { RPC_ERROR } from "#protocol/envelope.ts";
 import { EVENT_ENDED } from "#protocol/event-methods.ts";
 import { INPUT_ENDED, TURN_PROGRESS } from "#protocol/lane-methods.ts";
+import { NODE_APPROVAL } from "#protocol/node-methods.ts";
 import { answerOwn, errorAnswer, type OwnRequest } from "./argus-methods.ts";
 import type { Principal } from "./auth.ts";
 import type { BridgeSink } from "./bridge-connection.ts";
@@ -13,6 +14,7 @@ import type { GreetedBridge } from "./dial.ts";
 import { endedRow } from "./event-view.ts";
 import { intercept } from "./intercept.ts";
 import { LineFramer } from "./line-framer.ts";
+import { ClientStreams } from "./nodes/client-streams.ts";
 import type { Use } from "./sessions/use.ts";
 
 /** An unfinished line of a bridge may have this many bytes. */
@@ -47,6 +49,8 @@ export class Attachment implements ClientHandler, BridgeSink {
   #announced = false;
   #lastStatus = "";
   #serving = 0;
+  #nodeStreams: ClientStreams | undefined;
+  #unwatchNodes: (() => void) | undefined;
   #unwatch: () => void = () => undefined;
   readonly #use: Use;
 
@@ -167,9 +171,21 @@ export class Attachment implements ClientHandler, BridgeSink {
       context,
       principal,
       session: () => Promise.resolve(session),
+      streams: () => this.#streams(),
     });
     this.#serving -= 1;
     this.#client?.reply(textFrame(answer));
+  }
+
+  /** Made for the few clients that ask about nodes. */
+  #streams(): ClientStreams {
+    const { context, session } = this.#options;
+    this.#nodeStreams ??= new ClientStreams((frames) => this.#client?.send(frames) ?? true);
+    this.#unwatchNodes ??= context.nodes.watch(session, {
+      onApproval: (row) =>
+        this.#client?.send([textFrame(JSON.stringify({ method: NODE_APPROVAL, params: row }))]),
+    });
+    return this.#nodeStreams;
   }
 
   get forwarded(): boolean {
@@ -193,6 +209,8 @@ export class Attachment implements ClientHandler, BridgeSink {
 
   #end(): void {
     this.#unwatch();
+    this.#unwatchNodes?.();
+    this.#nodeStreams?.closeAll();
     this.#gone?.abort();
     this.#onEnd?.();
     this.#onEnd = undefined;
@@ -228,6 +246,7 @@ export class Attachment implements ClientHandler, BridgeSink {
   /** The client's socket drained: read the bridge again. */
   drained(): void {
     this.#reuseBuffers();
+    this.#nodeStreams?.drained();
     this.#bridge?.resume();
   }
 

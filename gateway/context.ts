@@ -7,6 +7,7 @@ import type { EventEnds } from "./event-ends.ts";
 import type { KeyRing } from "./key-ring.ts";
 import type { Lanes } from "./lanes/lanes.ts";
 import type { Liveness } from "./liveness.ts";
+import type { Nodes } from "./nodes/nodes.ts";
 import type { PodTokens } from "./pod-tokens.ts";
 import type { SessionKeeper } from "./sessions/keeper.ts";
 import type { GatewayState } from "./state/gateway-state.ts";
@@ -27,6 +28,7 @@ export interface GatewayContext {
   keeper: SessionKeeper;
   channels: Channels;
   store: Store;
+  nodes: Nodes;
   /** Asks for the public keys to be written again: a pod did not know ours. */
   republish: () => void;
   logger: Logger;
@@ -35,4 +37,7 @@ export interface GatewayContext {
 }
 
 /** What lanes need of it. */
-export type LaneContext = Omit<GatewayContext, "lanes" | "eventEnds" | "crons" | "channels">;
+export type LaneContext = Omit<
+  GatewayContext,
+  "lanes" | "eventEnds" | "crons" | "channels" | "nodes"
+>;

@@ -15,6 +15,7 @@ import { type HttpServer, startHttp } from "./http.ts";
 import { KeyRing } from "./key-ring.ts";
 import { Lanes } from "./lanes/lanes.ts";
 import { Liveness } from "./liveness.ts";
+import { Nodes } from "./nodes/nodes.ts";
 import { openStore } from "./open-store.ts";
 import type { GatewayOptions } from "./options.ts";
 import type { Pod } from "./pod.ts";
@@ -140,7 +141,8 @@ async function openWith(
   };
   const served = await openLanes(store, shared, readiness);
   const crons = new Crons({ kube, namespace });
-  const context: GatewayContext = { ...shared, ...served, crons };
+  const nodes = new Nodes({ context: shared, lanes: served.lanes, secret: options.adminToken });
+  const context: GatewayContext = { ...shared, ...served, crons, nodes };
   return {
     context,
     store,

@@ -10,6 +10,7 @@ import { heartbeatRoutes } from "./http-routes/heartbeat.ts";
 import { stateRoutes } from "./http-routes/state.ts";
 import { mcpRoutes } from "./mcp/routes.ts";
 import { modelProxy } from "./model-proxy.ts";
+import { NODES_PATH } from "./nodes/door.ts";
 import type { GatewayOptions } from "./options.ts";
 import { adminRoutes, cors, errorAnswers, publicRoutes } from "./routes.ts";
 import { endUpgrade, upgrade } from "./upgrade.ts";
@@ -50,8 +51,10 @@ export async function startHttp(
   mcpRoutes(app, ready, { secret, origins });
   const closeProxy = modelProxy(app, ready, options.model);
   app.server.on("upgrade", (request: IncomingMessage, socket: Socket, head: Buffer) => {
-    if (context) upgrade(context, request, { socket, head });
-    else endUpgrade(socket, "503 Service Unavailable\r\nRetry-After: 1");
+    if (!context) endUpgrade(socket, "503 Service Unavailable\r\nRetry-After: 1");
+    else if (request.url?.split("?")[0] === NODES_PATH)
+      void context.nodes.door.upgrade(request, { socket, head });
+    else upgrade(context, request, { socket, head });
   });
   const { address, port } = await listen(app, options);
   return {

@@ -5,6 +5,7 @@ import { InvokeCancel, InvokeRequest, type InvokeResult } from "#protocol/node.t
 import { Answers } from "./answers.ts";
 import { APPROVAL_TTL_MS, type Approvals } from "./approvals.ts";
 import { parseParams, runCommand, type Tools } from "./commands.ts";
+import { KILL_GRACE_MS } from "./job.ts";
 import { NodeError } from "./node-error.ts";
 import { type Asked, decide, type Policy } from "./policy.ts";
 
@@ -36,7 +37,11 @@ export class Calls {
   }
 
   cancel(payload: unknown): void {
-    this.#cancels.get(InvokeCancel.parse(payload).id)?.abort();
+    const { id } = InvokeCancel.parse(payload);
+    this.#cancels.get(id)?.abort();
+    // Started before a restart of this process, or its answer is on its way already.
+    const job = this.#cancels.has(id) ? undefined : this.#options.tools.jobs.byCall(id);
+    if (job && !job.exit) void job.kill(KILL_GRACE_MS).catch(() => undefined);
   }
 
   async #act(request: InvokeRequest): Promise<Omit<InvokeResult, "nodeId">> {

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { setInterval as every } from "node:timers/promises";
 import { backoffMs, systemClock } from "#lib/clock.ts";
@@ -44,6 +45,8 @@ export interface NodeHostOptions {
   replacedPauseMs?: number;
 }
 
+/** Of this process: what it was asked before is not forgotten over its connections. */
+const BOOT = randomUUID();
 const BACKOFF = { baseMs: 1000, maxMs: 30_000 };
 const REPLACED_PAUSE_MS = 5 * 60_000;
 const MAX_REPLACED_PAUSE_MS = 60 * 60_000;
@@ -173,6 +176,7 @@ class Connection {
       caps: ["system"],
       commands: Object.keys(COMMAND_PARAMS),
       extensions: NODE_EXTENSIONS,
+      boot: BOOT,
     });
     void this.#keep(link, signal);
   }

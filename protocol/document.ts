@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { Access, NO_ACCESS } from "./access.ts";
+import { Device, MAX_DEVICES } from "./device.ts";
 
 /** An Ed25519 key pair of the gateway. Times are milliseconds since the epoch. */
 export const GatewayKey = z.object({
@@ -52,5 +53,7 @@ export const GatewayDocument = z.object({
   access: Access.default(NO_ACCESS),
   adapters: Adapters.default(NO_ADAPTERS),
   titles: z.array(SessionTitle).max(MAX_TITLES).default([]),
+  /** Devices that may connect to `/nodes/ws`. */
+  devices: z.array(Device).max(MAX_DEVICES).default([]),
 });
 export type GatewayDocument = z.infer<typeof GatewayDocument>;

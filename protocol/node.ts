@@ -29,6 +29,8 @@ export const NodeConnect = z.looseObject({
   caps: z.array(label).max(64).optional(),
   commands: z.array(label).max(128).optional(),
   extensions: z.array(label).max(64).optional(),
+  /** Of this run of the node-host: with the same one it still knows every call that it was given. */
+  boot: z.string().min(1).max(64).optional(),
 });
 export type NodeConnect = z.infer<typeof NodeConnect>;
 
@@ -36,7 +38,7 @@ export type NodeConnect = z.infer<typeof NodeConnect>;
 export const NodeEvent = z.object({
   type: z.literal("event"),
   event: z.string().max(64),
-  payload: z.unknown(),
+  payload: z.unknown().optional(),
 });
 export type NodeEvent = z.infer<typeof NodeEvent>;
 
@@ -152,6 +154,7 @@ export const StreamEnd = z.looseObject({
   reason: z.string().nullish(),
   error: NodeFailure.optional(),
 });
+export type StreamEnd = z.infer<typeof StreamEnd>;
 
 /** `node.approval.request`: the owner is to decide within `expiresInMs`; no answer is a refusal. */
 export const ApprovalRequest = z.object({

@@ -1,0 +1,173 @@
+import { randomUUID } from "node:crypto";
+import { constants } from "node:os";
+import { z } from "zod";
+import { backoffMs, systemClock } from "#lib/clock.ts";
+import { ArgusError, type ErrorCode } from "#lib/errors.ts";
+import type { OutputName } from "#protocol/node.ts";
+import { NODE_STREAM_ENDED, NodeAnswer, NodeStreamEnded } from "#protocol/node-methods.ts";
+import { type ClientFile, findGateway } from "../client.ts";
+import { EXIT } from "../exit.ts";
+import type { NodesCommand } from "./commands.ts";
+import { GatewayLink, withLink } from "./link.ts";
+import { OutputWriter } from "./output.ts";
+
+export interface RunCommand extends NodesCommand {
+  node: string;
+  argv: string[];
+  cwd?: string;
+  env?: string[];
+  timeout?: string;
+  raw?: boolean;
+}
+
+const RETRY = { baseMs: 200, maxMs: 5000 };
+/** Without a gateway. */
+const GIVE_UP_MS = 120_000;
+const Started = z.object({ jobId: z.string() });
+
+/**
+ * Runs a program on a device as `ssh` would: its outputs are ours, its exit code is ours. A lost connection is made again and the
+ * output goes on where it was. Ctrl-C ends the program.
+ */
+export async function run(command: RunCommand): Promise<number> {
+  const work = new RemoteRun(command, findGateway(command));
+  process.once("SIGINT", () => void work.interrupt());
+  process.once("SIGTERM", () => void work.interrupt());
+  return await work.done();
+}
+
+class RemoteRun {
+  readonly #command: RunCommand;
+  readonly #gateway: ClientFile;
+  /** A repeat after a lost connection is the same call: it starts nothing twice. */
+  readonly #callId = randomUUID();
+  readonly #offsets: Record<OutputName, number> = { stdout: 0, stderr: 0 };
+  readonly #writers: Record<OutputName, OutputWriter>;
+  #jobId: string | undefined;
+  #interrupted = false;
+
+  constructor(command: RunCommand, gateway: ClientFile) {
+    this.#command = command;
+    this.#gateway = gateway;
+    const { raw = false } = command;
+    this.#writers = {
+      stdout: new OutputWriter(process.stdout, raw),
+      stderr: new OutputWriter(process.stderr, raw),
+    };
+  }
+
+  async done(): Promise<number> {
+    let lastContact = Date.now();
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        const end = await withLink(this.#gateway, this.#command.session, (link) => {
+          attempt = 0;
+          return this.#follow(link).finally(() => {
+            lastContact = Date.now();
+          });
+        });
+        await Promise.all([this.#writers.stdout.end(), this.#writers.stderr.end()]);
+        return exitCode(end);
+      } catch (error) {
+        const passes = error instanceof ArgusError && error.code === "Unavailable";
+        if (!passes || Date.now() - lastContact > GIVE_UP_MS) throw error;
+        await systemClock.sleep(backoffMs(attempt, RETRY));
+      }
+    }
+  }
+
+  async #follow(link: GatewayLink): Promise<NodeStreamEnded> {
+    this.#jobId ??= await this.#start(link);
+    if (this.#interrupted) await this.#kill(link);
+    const ended = this.#outputs(link);
+    const { stdout: stdoutOffset, stderr: stderrOffset } = this.#offsets;
+    const { node } = this.#command;
+    const where = { node, jobId: this.#jobId, stdoutOffset, stderrOffset };
+    await link.request("argus/node/stream/open", { streamId: 1, ...where });
+    return await Promise.race([ended, link.closed.then((error) => Promise.reject(error))]);
+  }
+
+  async #start(link: GatewayLink): Promise<string> {
+    const { node, argv, cwd, env = [], timeout } = this.#command;
+    const params = {
+      argv,
+      // Followed here, by its output; its end is nobody else's business.
+      yieldMs: 0,
+      notifyOnExit: false,
+      ...(cwd ? { cwd } : {}),
+      ...(env.length > 0 ? { env: environmentOf(env) } : {}),
+      ...(timeout ? { timeoutMs: Number(timeout) * 1000 } : {}),
+    };
+    const call = { node, command: "system.run", params, callId: this.#callId };
+    const answer = NodeAnswer.parse(await link.request("argus/node/invoke", call));
+    if (!answer.ok) throw failed(answer);
+    return Started.parse(answer.payload).jobId;
+  }
+
+  /** Takes bytes at the pace of our own outputs; resolves with the end. */
+  #outputs(link: GatewayLink): Promise<NodeStreamEnded> {
+    link.onChunk = ({ output, offset, bytes }) => {
+      if (offset !== this.#offsets[output]) return;
+      this.#offsets[output] += bytes.length;
+      if (this.#writers[output].write(bytes)) return;
+      link.pause();
+      void this.#writers[output].drained().then(() => link.resume());
+    };
+    return new Promise((resolve) => {
+      link.onNotification = (method, params) => {
+        if (method === NODE_STREAM_ENDED) resolve(NodeStreamEnded.parse(params));
+      };
+    });
+  }
+
+  async interrupt(): Promise<void> {
+    this.#interrupted = true;
+    process.once("SIGINT", () => process.exit(EXIT.interrupted));
+    await withLink(this.#gateway, this.#command.session, (link) => this.#kill(link)).catch(
+      () => undefined,
+    );
+  }
+
+  async #kill(link: GatewayLink): Promise<void> {
+    if (!this.#jobId) return;
+    const { node } = this.#command;
+    const params = { jobId: this.#jobId };
+    await link.request("argus/node/invoke", { node, command: "process.kill", params });
+  }
+}
+
+function environmentOf(pairs: string[]): Record<string, string> {
+  return Object.fromEntries(
+    pairs.map((pair) => {
+      const at = pair.indexOf("=");
+      if (at > 0) return [pair.slice(0, at), pair.slice(at + 1)];
+      throw new ArgusError("InvalidInput", `${pair}: give --env NAME=value`);
+    }),
+  );
+}
+
+const CODES: Record<string, ErrorCode> = {
+  NOT_CONNECTED: "Unavailable",
+  DENIED: "Forbidden",
+  CANCELED: "Forbidden",
+  BUSY: "Busy",
+  TIMEOUT: "Timeout",
+  NOT_FOUND: "NotFound",
+};
+
+/** A refusal of the device. An absent one is not waited for: a person sees that at once. */
+export function failed({ nodeId, error }: NodeAnswer): ArgusError {
+  const { code = "", message = "" } = error ?? {};
+  const known = CODES[code] === "Unavailable" ? "NotFound" : CODES[code];
+  return new ArgusError(known ?? "InvalidInput", `${nodeId}: ${code}: ${message}`);
+}
+
+function exitCode({ exitCode: code, signal, timedOut, reason, error }: NodeStreamEnded): number {
+  if (error) throw new ArgusError("Timeout", `${error.code}: ${error.message ?? ""}`);
+  const say = (words: string) => process.stderr.write(`argus: ${words}\n`);
+  if (timedOut) say("the program was ended at its time-out");
+  if (reason) say(reason);
+  if (typeof code === "number") return code;
+  const number = constants.signals[(signal ?? "") as NodeJS.Signals];
+  return number === undefined ? EXIT.internal : 128 + number;
+}

@@ -1,0 +1,107 @@
+import { randomUUID } from "node:crypto";
+import type { ArgusSession } from "#crds/kinds.ts";
+import { ArgusError } from "#lib/errors.ts";
+import {
+  NodeCodeParams,
+  NodeInvokeParams,
+  NodeListParams,
+  NodeNameParams,
+  NodeStreamCloseParams,
+  NodeStreamParams,
+} from "#protocol/node-methods.ts";
+import type { ClientStreams } from "../nodes/client-streams.ts";
+import type { Nodes } from "../nodes/nodes.ts";
+import { resolveNode } from "../nodes/view.ts";
+import type { Caller, CallerMethod } from "./method.ts";
+
+/** Who asks, with what each of these methods needs. */
+interface NodeCaller {
+  nodes: Nodes;
+  session: ArgusSession;
+  isAdmin: boolean;
+  /** Undefined for a caller without a connection. */
+  streams: ClientStreams | undefined;
+}
+type NodeMethod = (caller: NodeCaller, params: unknown) => Promise<object>;
+
+const METHODS: Record<string, NodeMethod> = {
+  "argus/node/list": list,
+  "argus/node/invoke": invoke,
+  "argus/node/stream/open": openStream,
+  "argus/node/stream/close": async ({ streams }, params) => {
+    streams?.close(NodeStreamCloseParams.parse(params).streamId);
+    return {};
+  },
+  "argus/node/pending": async ({ nodes, session }) => ({
+    pairings: nodes.pairings.rows(Date.now()),
+    approvals: nodes.approvals(session),
+  }),
+  "argus/node/approve": approve,
+  "argus/node/refuse": refuse,
+  "argus/node/revoke": revoke,
+};
+
+export const nodeMethods: Record<string, CallerMethod> = Object.fromEntries(
+  Object.entries(METHODS).map(([name, method]) => [name, called(method)]),
+);
+
+function called(method: NodeMethod): CallerMethod {
+  return async (caller: Caller, params: unknown) => ({
+    ok: true,
+    ...(await method(
+      {
+        nodes: caller.context.nodes,
+        session: await caller.session(),
+        isAdmin: caller.principal.kind === "admin",
+        streams: caller.streams?.(),
+      },
+      params,
+    )),
+  });
+}
+
+async function list({ nodes, session, isAdmin }: NodeCaller, params: unknown) {
+  const { all } = NodeListParams.parse(params);
+  if (all && !isAdmin) {
+    throw new ArgusError("Forbidden", "Only the admin token sees the nodes of all sessions.");
+  }
+  return { nodes: all ? nodes.all() : nodes.list(session) };
+}
+
+async function invoke({ nodes, session }: NodeCaller, given: unknown) {
+  const { node, command, params, timeoutMs, callId: named } = NodeInvokeParams.parse(given);
+  const callId = `client/${named ?? randomUUID()}`;
+  return await nodes.invoke(session, { node, command, params, timeoutMs, callId });
+}
+
+async function openStream({ nodes, session, streams }: NodeCaller, params: unknown) {
+  const { streamId, node, jobId, stdoutOffset, stderrOffset } = NodeStreamParams.parse(params);
+  if (!streams) throw new ArgusError("InvalidInput", "Output streams over a WebSocket only.");
+  const wanted = { node, jobId, stdout: stdoutOffset, stderr: stderrOffset };
+  streams.open(streamId, (sink) => nodes.stream(session, wanted, sink));
+  return { streamId };
+}
+
+async function refuse({ nodes, session }: NodeCaller, params: unknown) {
+  const { code } = NodeCodeParams.parse(params);
+  if (nodes.devices.refuse(code)) return { refused: "device" };
+  return { refused: "command", approval: nodes.answer(session, code, "decline") };
+}
+
+async function revoke({ nodes, session, isAdmin }: NodeCaller, params: unknown) {
+  const rows = isAdmin ? nodes.all() : nodes.list(session);
+  const { nodeId } = resolveNode(rows, NodeNameParams.parse(params).node, session.metadata.name);
+  const revoked = await nodes.devices.revoke(nodeId, isAdmin ? undefined : session);
+  if (!revoked) throw new ArgusError("InvalidInput", `${nodeId} is no paired device.`);
+  return { nodeId };
+}
+
+/** One word for both: a device that shows a code, or a command that waits for its owner. */
+async function approve({ nodes, session }: NodeCaller, params: unknown): Promise<object> {
+  const { code } = NodeCodeParams.parse(params);
+  const device = await nodes.devices.approve(session, code);
+  if (!device) return { approved: "command", approval: nodes.answer(session, code, "accept") };
+  const { id: nodeId, name: displayName, platform, sessions } = device;
+  const names = sessions.map(({ name }) => name);
+  return { approved: "device", device: { nodeId, displayName, platform, sessions: names } };
+}
