@@ -6,15 +6,23 @@ import { openSessionState } from "#gateway/state/session-state.ts";
 import { ArgusError } from "#lib/errors.ts";
 import { silentLogger } from "#lib/logger.ts";
 import { MemoryStore } from "#test/fakes/memory-store.ts";
+import { SimAdapter, SimChannel, SimEndpoint } from "./lane-sim-channel.ts";
 import { ManualClock } from "./manual-clock.ts";
 
 const UID = "u1";
 const LIMIT = 512 * 1024;
 const TURN_MS = 2000;
 
-/** What happens at one effect: its doer dies before or after it, or the app-server does right after it. */
-export type Fate = "gatewayBefore" | "gatewayAfter" | "agentAfter" | "linkAfter";
-export const FATES: Fate[] = ["gatewayBefore", "gatewayAfter", "agentAfter", "linkAfter"];
+/** What happens at one effect: a process dies before or after it, whoever does it, or the lane's connection is cut. */
+export const FATES = [
+  "gatewayBefore",
+  "gatewayAfter",
+  "adapterBefore",
+  "adapterAfter",
+  "agentAfter",
+  "linkAfter",
+] as const;
+export type Fate = (typeof FATES)[number];
 
 interface Kept {
   turn: string;
@@ -123,7 +131,7 @@ class SimLink implements Link {
 
   async request(method: string, params: unknown): Promise<unknown> {
     const known = { ...(params as Record<string, unknown>) };
-    return await this.#sim.effect(this.#alive, async () => {
+    return await this.#sim.effect("gateway", this.#alive, async () => {
       if (this.isGone) throw lost();
       return this.#sim.bridge.answer(method, known);
     });
@@ -164,15 +172,18 @@ function lost(): ArgusError {
   return new ArgusError("Unavailable", "The connection to the session's bridge ended.");
 }
 
-/** A gateway whose process dies at a chosen effect, again and again made anew over the same store and the same bridge. */
+/** A gateway and a channel's adapter; one of them dies at a chosen effect and is made anew over the same store, bridge and channel. */
 export class LaneSim {
   readonly clock = new ManualClock();
   readonly bridge = new SimBridge(this.clock);
+  readonly channel = new SimChannel();
+  readonly endpoint = new SimEndpoint(this);
   readonly #store = new MemoryStore();
   readonly #crash: { at: number; fate: Fate } | undefined;
   effects = 0;
   lane!: Lane;
   #stop = new AbortController();
+  #adapter: SimAdapter | undefined;
 
   constructor(crash?: { at: number; fate: Fate }) {
     this.#crash = crash;
@@ -182,15 +193,25 @@ export class LaneSim {
     return this.lane.state.current;
   }
 
+  /** Aborts when the gateway's present process dies. */
+  get gateway(): AbortSignal {
+    return this.#stop.signal;
+  }
+
   async start(): Promise<void> {
+    await this.#startGateway();
+    this.#adapter = new SimAdapter(this);
+  }
+
+  async #startGateway(): Promise<void> {
     const stop = new AbortController();
-    this.#stop = stop;
     const alive = () => !stop.signal.aborted;
     const store = Object.assign(Object.create(this.#store) as MemoryStore, {
       commit: (...args: Parameters<MemoryStore["commit"]>) =>
-        this.effect(alive, () => this.#store.commit(...args)),
+        this.effect("gateway", alive, () => this.#store.commit(...args)),
     });
     const state = await openSessionState(store, UID, "main");
+    this.#stop = stop;
     this.lane = new Lane({
       world: {
         clock: this.clock,
@@ -212,29 +233,43 @@ export class LaneSim {
     void this.lane.run(stop.signal);
   }
 
-  /** One effect of the gateway on the world. A dead process's call never returns. */
-  async effect<T>(alive: () => boolean, act: () => Promise<T>): Promise<T> {
-    if (!alive()) return await new Promise<T>(() => undefined);
+  /** One effect of a process on the world. A dead process's call never returns. */
+  async effect<T>(
+    doer: "gateway" | "adapter",
+    alive: () => boolean,
+    act: () => Promise<T>,
+  ): Promise<T> {
+    if (!alive()) return await never<T>();
     const isHere = this.#crash?.at === this.effects++;
     const fate = isHere ? this.#crash?.fate : undefined;
-    if (fate === "gatewayBefore") return await this.#die<T>();
+    if (fate === "gatewayBefore" || fate === "adapterBefore") await this.#kill(fate);
+    if (fate === `${doer}Before`) return await never<T>();
     const done = await act();
-    if (fate === "gatewayAfter") return await this.#die<T>();
+    if (fate === "gatewayAfter" || fate === "adapterAfter") await this.#kill(fate);
     if (fate === "agentAfter") this.bridge.agentDies();
     if (fate === "linkAfter") for (const link of this.bridge.links) link.cut();
-    return done;
+    return alive() ? done : await never<T>();
   }
 
-  async #die<T>(): Promise<T> {
+  async #kill(fate: Fate): Promise<void> {
+    if (fate.startsWith("adapter")) {
+      this.#adapter?.die();
+      this.#adapter = new SimAdapter(this);
+      return;
+    }
     this.#stop.abort();
     for (const link of this.bridge.links) link.cut();
-    await this.start();
-    return await new Promise<T>(() => undefined);
+    await this.#startGateway();
   }
 
   stop(): void {
     this.#stop.abort();
+    this.#adapter?.die();
   }
+}
+
+function never<T>(): Promise<T> {
+  return new Promise<T>(() => undefined);
 }
 
 const SESSION = {

@@ -4,12 +4,14 @@ import { enqueueEvent } from "#gateway/state/events.ts";
 import { enqueue } from "#gateway/state/inputs.ts";
 import { isOpen } from "#gateway/state/next.ts";
 import { FATES, type Fate, LaneSim } from "#test/support/lane-sim.ts";
+import { GONE_CHAT, MUTE_CHAT, SLOW_CHAT } from "#test/support/lane-sim-channel.ts";
 
 const LIMIT = 512 * 1024;
 const MESSAGES = ["hello", "use a tool", "again", "use a tool again", "bye"];
 const INPUTS = MESSAGES.map((_, index) => `in-${index}`);
 const EVENTS = ["rain", "use a tool for it"];
-const SOURCE = { channel: "c", chatKey: "1" };
+const CHATS = ["plain", SLOW_CHAT, "plain", MUTE_CHAT, GONE_CHAT];
+const HOME = { channel: "c", chatKey: "home" };
 
 /** A sender that repeats its call until it is answered, as every sender with a key does. */
 async function insist(sim: LaneSim, call: () => Promise<unknown>): Promise<void> {
@@ -32,8 +34,10 @@ async function life(crash?: { at: number; fate: Fate }): Promise<LaneSim> {
   const sim = new LaneSim(crash);
   await sim.start();
   const now = () => sim.clock.now();
+  await insist(sim, () => sim.lane.state.update((d) => ({ ...d, home: HOME })));
   for (const [index, text] of MESSAGES.entries()) {
-    const wanted = { id: `in-${index}`, key: `m${index}`, text, threadId: null, source: SOURCE };
+    const source = { channel: "c", chatKey: CHATS[index] ?? "" };
+    const wanted = { id: `in-${index}`, key: `m${index}`, text, threadId: null, source };
     await insist(sim, () =>
       sim.lane.state.reduce((d) => enqueue(d, { ...wanted, now: now(), limit: LIMIT })),
     );
@@ -47,16 +51,18 @@ async function life(crash?: { at: number; fate: Fate }): Promise<LaneSim> {
     );
   }
   await insist(sim, () => sim.lane.state.update(requestHeartbeat));
-  const isIdle = () => {
-    const { deliveries: _, ...rest } = sim.document;
-    return !isOpen({ ...rest, deliveries: [] });
-  };
+  const isIdle = () => !isOpen(sim.document);
   for (let minute = 0; minute < 400 && !isIdle(); minute += 1) await sim.clock.advance(5000);
   sim.stop();
   return sim;
 }
 
-function check({ document, bridge }: LaneSim): void {
+function check(sim: LaneSim): void {
+  checkTurns(sim);
+  checkReplies(sim);
+}
+
+function checkTurns({ document, bridge }: LaneSim): void {
   // Nothing is lost: each has exactly one end.
   expect(document.inputs).toEqual([]);
   expect(document.events).toEqual([]);
@@ -74,8 +80,6 @@ function check({ document, bridge }: LaneSim): void {
     const acted = tools.filter(({ input }) => bridge.ledger.get(input)?.ran);
     expect(acted.length, `event ${index}`).toBeLessThanOrEqual(1);
   }
-  const replies = document.deliveries.map(({ id }) => id).toSorted();
-  expect(replies).toEqual(INPUTS.map((id) => `out-${id}`));
   // Who is told that it is done was answered by a turn that completed.
   for (const { id, state } of document.ended) {
     const status = bridge.ledger.get(id)?.status;
@@ -84,9 +88,51 @@ function check({ document, bridge }: LaneSim): void {
   expect(document.heartbeat.requested).toBe(false);
 }
 
+/** Each reply ends once, and is shown whole, once or a second time with the mark; what nobody knows is said. */
+function checkReplies({ document, channel, bridge }: LaneSim): void {
+  expect(document.deliveries).toEqual([]);
+  const ended = document.endedDeliveries;
+  expect(new Set(ended.map(({ id }) => id)).size).toBe(ended.length);
+  expect(ended.flatMap(({ inputId }) => inputId ?? []).toSorted()).toEqual(INPUTS);
+  const background = bridge.ran.filter(({ input }) => !input.startsWith("in-"));
+  expect(ended.length - INPUTS.length).toBeLessThanOrEqual(background.length + EVENTS.length);
+  for (const { id, target, state, unclear, inputId } of ended) {
+    const parts = channel.shown.filter(({ key }) => key.startsWith(`${id}.`));
+    const counts = [0, 1].map((number) => {
+      const tries = parts.filter(({ key }) => key === `${id}.${number}`);
+      const marked = tries.filter(({ isMarked }) => isMarked).length;
+      expect(marked, `marked tries of ${id}.${number}`).toBeLessThanOrEqual(inputId ? 1 : 0);
+      expect(tries.length - marked, `unmarked tries of ${id}.${number}`).toBeLessThanOrEqual(1);
+      return tries.length;
+    });
+    if (target.chatKey === GONE_CHAT) {
+      expect([state, ...counts]).toEqual(["dead", 0, 0]);
+    } else {
+      const missing = counts.filter((count) => count === 0).length;
+      expect(missing, `missing parts of ${id}`).toBeLessThanOrEqual(unclear);
+      expect(state).toBe(unclear > 0 ? "ambiguous" : "delivered");
+    }
+  }
+  expect(channel.hasty).toEqual([]);
+  checkOrder(channel.shown, ended);
+}
+
+/** In each chat the replies come in the order of their turns, and their parts in order. */
+function checkOrder(shown: LaneSim["channel"]["shown"], ended: { id: string }[]): void {
+  for (const [chat, there] of Map.groupBy(shown, ({ chatKey }) => chatKey)) {
+    const order = ended.flatMap(({ id }) => [`${id}.0`, `${id}.1`]);
+    const places = there.map(({ key }) => order.indexOf(key));
+    expect(places, chat).toEqual(places.toSorted((a, b) => a - b));
+  }
+}
+
 test("whoever dies before or after any effect: nothing is lost, nothing happens twice, all is settled", async () => {
   const whole = await life();
   check(whole);
+  const { shown } = whole.channel;
+  expect(shown.filter(({ isMarked }) => isMarked).map(({ chatKey }) => chatKey)).toEqual(
+    Array.from({ length: 2 }, () => MUTE_CHAT),
+  );
   expect(whole.document.ended.every(({ state }) => state === "done")).toBe(true);
   let points = 0;
   for (let at = 0; at < whole.effects; at += 1) {
@@ -100,5 +146,6 @@ test("whoever dies before or after any effect: nothing is lost, nothing happens 
       points += 1;
     }
   }
-  expect(points).toBeGreaterThanOrEqual(150);
+  console.info(`${points} crashes: ${FATES.length} at each of ${whole.effects} effects`);
+  expect(points).toBeGreaterThanOrEqual(400);
 }, 300_000);
