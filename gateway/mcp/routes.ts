@@ -6,6 +6,7 @@ import type { GatewayContext } from "../context.ts";
 import { tokenOf } from "../routes.ts";
 import { McpSessions } from "./mcp-session.ts";
 import { TOOLS } from "./tools.ts";
+import { Withdrawals } from "./withdrawals.ts";
 
 const PATH = "/mcp";
 const SESSION_HEADER = "mcp-session-id";
@@ -20,6 +21,7 @@ export function mcpRoutes(
   { secret, origins }: { secret: string; origins: readonly string[] },
 ): void {
   const sessions = new McpSessions(secret);
+  const withdrawn = new Withdrawals();
   void app.register(async (scope) => {
     scope.addHook("onRequest", async ({ headers: { origin } }) => {
       if (origin === undefined || origins.includes(origin)) return;
@@ -33,7 +35,7 @@ export function mcpRoutes(
     });
     scope.post(PATH, { bodyLimit: MAX_BODY_BYTES }, async (request, reply) => {
       const session = await sessionOf(request, context());
-      await serve(request, reply, { context: context(), session, sessions });
+      await serve(request, reply, { context: context(), session, sessions, withdrawn });
     });
   });
 }
@@ -49,23 +51,26 @@ interface Serving {
   context: GatewayContext;
   session: ArgusSession;
   sessions: McpSessions;
+  withdrawn: Withdrawals;
 }
 
 async function serve(
   request: FastifyRequest,
   reply: FastifyReply,
-  { context, session, sessions }: Serving,
+  { context, session, sessions, withdrawn }: Serving,
 ): Promise<void> {
   const isFirst = methods(request.body).includes("initialize");
   const uid = session.metadata.uid ?? "";
   const mcpSession = isFirst ? sessions.create(uid) : liveSession(request, session, sessions);
   if (isFirst) reply.raw.setHeader("MCP-Session-Id", mcpSession);
+  for (const each of messages(request.body)) withdrawn.take(each, mcpSession);
   const wantsStream = (request.headers.accept ?? "").includes("text/event-stream");
   const asStream = wantsStream && methods(request.body).includes("tools/call");
   request.raw.headers.accept = ACCEPT;
   const { serveExchange } = await import("./server.ts");
   reply.hijack();
-  const exchange = { request: request.raw, response: reply.raw, body: request.body, asStream };
+  const { raw, body } = request;
+  const exchange = { request: raw, response: reply.raw, body, asStream, withdrawn };
   await serveExchange(TOOLS, { context, session, mcpSession }, exchange);
 }
 
@@ -86,9 +91,10 @@ function liveSession(
   throw new ArgusError("NotFound", "The MCP session is over or unknown: send initialize again.");
 }
 
+const messages = (body: unknown): unknown[] => (Array.isArray(body) ? body : [body]);
+
 function methods(body: unknown): unknown[] {
-  const messages: unknown[] = Array.isArray(body) ? body : [body];
-  return messages.map((each) =>
+  return messages(body).map((each) =>
     typeof each === "object" && each !== null && "method" in each ? each.method : undefined,
   );
 }

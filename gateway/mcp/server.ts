@@ -5,6 +5,7 @@ import type { CallToolResult, ServerNotification } from "@modelcontextprotocol/s
 import { errorMessage } from "#lib/errors.ts";
 import type { Tool, ToolCall, ToolResult } from "./tool.ts";
 import { failed } from "./tool.ts";
+import type { Withdrawals } from "./withdrawals.ts";
 
 // Loaded at the first call: the SDK takes some 30 MB, and an installation without agents' tools needs none of it.
 
@@ -15,6 +16,8 @@ export interface Exchange {
   body: unknown;
   /** Whether the answer may be an event stream: progress needs one, and it keeps idle connections alive. */
   asStream: boolean;
+  /** What the client withdraws, by the call's id. */
+  withdrawn: Withdrawals;
 }
 
 /** Of a {@link ToolCall} what is the same for the whole exchange. */
@@ -27,20 +30,24 @@ const INSTRUCTIONS =
 export async function serveExchange(
   tools: readonly Tool[],
   caller: Caller,
-  { request, response, body, asStream }: Exchange,
+  { request, response, body, asStream, withdrawn }: Exchange,
 ): Promise<void> {
   const server = new McpServer(
     { name: "argus_gateway", title: "Argus", version: "0.1.0" },
     { capabilities: { tools: { listChanged: false } }, instructions: INSTRUCTIONS },
   );
-  for (const each of tools) register(server, each, caller);
+  for (const each of tools) register(server, each, { caller, withdrawn });
   const transport = new StreamableHTTPServerTransport({ enableJsonResponse: !asStream });
   response.once("close", () => void server.close());
   await server.connect(transport);
   await transport.handleRequest(request, response, body);
 }
 
-function register(server: McpServer, each: Tool, caller: Caller): void {
+function register(
+  server: McpServer,
+  each: Tool,
+  { caller, withdrawn }: { caller: Caller; withdrawn: Withdrawals },
+): void {
   const { name, title, description, input } = each;
   server.registerTool(name, { title, description, inputSchema: input }, async (args, extra) => {
     const token = extra._meta?.progressToken;
@@ -54,8 +61,9 @@ function register(server: McpServer, each: Tool, caller: Caller): void {
     };
     const { context, session, mcpSession } = caller;
     const callId = `${mcpSession}/${String(extra.requestId)}`;
-    const call: ToolCall = { context, session, callId, signal: extra.signal, progress };
-    return answerOf(await run(each, args, call));
+    return await withdrawn.during(callId, async (signal) =>
+      answerOf(await run(each, args, { context, session, callId, signal, progress })),
+    );
   });
 }
 

@@ -9,6 +9,7 @@ export interface ToolCall {
   session: ArgusSession;
   /** The same for a repeat of the same call: MCP session and request id. */
   callId: string;
+  /** Aborts when the caller withdraws the call; a lost connection withdraws nothing. */
   signal: AbortSignal;
   /** Tells the caller how far it is; nothing is sent when the caller did not ask. */
   progress: (message: string) => void;

@@ -68,6 +68,12 @@ export class NodeDoor {
     });
   }
 
+  /** Closes every connection, whoever it is. */
+  close(code: number, reason: string): void {
+    for (const ws of [...this.#known.clients, ...this.#unknown.clients])
+      endSocket(ws, code, reason);
+  }
+
   #isFull(identity: NodeIdentity | string): boolean {
     return typeof identity === "object"
       ? this.#nodes >= MAX_NODES
@@ -159,7 +165,7 @@ const server = (maxPayload: number) =>
     noServer: true,
     maxPayload,
     perMessageDeflate: false,
-    clientTracking: false,
+    clientTracking: true,
   });
 
 export const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");

@@ -278,7 +278,7 @@ export class Nodes {
 
   #stop(timer: NodeJS.Timeout): void {
     clearInterval(timer);
-    for (const { link } of this.#nodes.values()) link?.close(CLOSE.goingAway, "The gateway stops");
+    this.door.close(CLOSE.goingAway, "The gateway stops");
   }
 }
 

@@ -1,3 +1,4 @@
+import type { z } from "zod";
 import { decodeChunk, type OutputChunk, type OutputName, StreamEnd } from "#protocol/node.ts";
 import type { NodeLink } from "./link.ts";
 
@@ -8,7 +9,9 @@ export const STREAM_AWAY_MS = 10 * 60_000;
 /** Taken bytes that the node is not told about yet; well below its window. */
 const ACK_BYTES = 256 * 1024;
 
-export type StreamEnded = Omit<StreamEnd, "streamId">;
+/** How a job ended, or why there is no more of its output. */
+const StreamEnded = StreamEnd.omit({ streamId: true });
+export type StreamEnded = z.infer<typeof StreamEnded>;
 export interface StreamSink {
   /** `frame` is the whole wire frame of the chunk. False = no more room: `drained` follows. */
   chunk(chunk: OutputChunk, frame: Buffer): boolean;

@@ -1,0 +1,190 @@
+import { cp } from "node:fs/promises";
+import { join } from "node:path";
+import { Client } from "@modelcontextprotocol/sdk/client/index.js";
+import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { clientOf, connected, joined, pair } from "#test/support/devices.ts";
+import { eventually } from "#test/support/eventually.ts";
+import { ADMIN, GatewayRig } from "#test/support/gateway.ts";
+import { NodeHostProcess } from "#test/support/node-host.ts";
+
+let rig: GatewayRig;
+let agent: string;
+const hosts: NodeHostProcess[] = [];
+const closers: (() => Promise<void>)[] = [];
+beforeEach(async () => {
+  rig = await GatewayRig.start();
+  rig.putSession("a");
+  rig.putSession("b");
+  agent = (await rig.putPod("a")).token;
+});
+afterEach(async () => {
+  for (const close of closers.splice(0)) await close();
+  for (const host of hosts.splice(0)) await host.remove();
+  await rig.stop();
+});
+
+const gateway = () => ({ url: rig.url, token: ADMIN });
+
+async function device(nodeId = "laptop", policy?: object): Promise<NodeHostProcess> {
+  const host = await joined(gateway(), { nodeId, session: "a", ...(policy ? { policy } : {}) });
+  hosts.push(host);
+  return host;
+}
+
+async function mcp(token = agent) {
+  const client = new Client({ name: "test", version: "1" });
+  const transport = new StreamableHTTPClientTransport(new URL(`${rig.url}/mcp`), {
+    requestInit: { headers: { authorization: `Bearer ${token}` } },
+  });
+  await client.connect(transport);
+  closers.push(() => client.close());
+  return async (name: string, args: object = {}, options: object = {}) => {
+    const call = { name, arguments: args as Record<string, unknown> };
+    const { structuredContent } = await client.callTool(call, undefined, options);
+    return structuredContent as Record<string, unknown>;
+  };
+}
+
+async function person(session = "a") {
+  const client = await clientOf(gateway(), session);
+  closers.push(() => client.close());
+  return client;
+}
+
+const sh = (script: string, more: object = {}) => ({
+  node: "laptop",
+  command: "system.run",
+  params: { argv: ["sh", "-c", script], ...more },
+});
+
+test("an agent lists its session's devices, runs a command, follows and feeds a job", async () => {
+  await device();
+  const call = await mcp();
+  expect(await call("nodes_list")).toMatchObject({
+    nodes: [{ nodeId: "laptop", connected: true, platform: "linux" }],
+  });
+  expect(await call("node_invoke", sh("echo hi; exit 3"))).toMatchObject({
+    ok: true,
+    nodeId: "laptop",
+    payload: { stdout: "hi\n", exitCode: 3 },
+  });
+  const started = await call("node_invoke", sh("echo one; cat", { stdin: true, yieldMs: 0 }));
+  const { jobId } = started.payload as { jobId: string };
+  const progress: unknown[] = [];
+  const onprogress = ({ message }: { message?: string }) => progress.push(message);
+  const first = await call("job_output", { node: "laptop", jobId, waitMs: 500 }, { onprogress });
+  expect(first).toMatchObject({ stdout: "one\n", stdoutOffset: 4, running: true });
+  expect(progress).toEqual(["one\n"]);
+  await call("job_write", { node: "laptop", jobId, text: "two €\n", close: true });
+  const rest = await call("job_output", { node: "laptop", jobId, stdoutOffset: 4, waitMs: 20_000 });
+  expect(rest).toMatchObject({ stdout: "two €\n", running: false, exitCode: 0 });
+  expect(await call("job_list", { node: "laptop" })).toMatchObject({ ok: true });
+  const unknown = await call("node_invoke", { ...sh("true"), node: "phone" });
+  expect(unknown).toMatchObject({ ok: false, error: { code: "NODE_NOT_FOUND" } });
+});
+
+test("a call that is canceled ends its program; one that is repeated by its key runs once", async () => {
+  await device();
+  const call = await mcp();
+  const stop = new AbortController();
+  const waits = call("node_invoke", sh("sleep 987", { yieldMs: 60_000 }), { signal: stop.signal });
+  const client = await person();
+  const jobs = async () => {
+    const list = { node: "laptop", command: "process.list" };
+    const { payload } = await client.request("argus/node/invoke", list);
+    return (payload as { jobs: { running: boolean; pid: number | null }[] }).jobs;
+  };
+  await expect(
+    Promise.all([
+      waits,
+      eventually("it runs", async () => (await jobs())[0]?.pid).then(() => stop.abort()),
+    ]),
+  ).rejects.toThrow();
+  await eventually("it was ended", async () => (await jobs()).every(({ running }) => !running));
+  const keyed = { ...sh("echo $$"), idempotencyKey: "once" };
+  const [first, second] = [await call("node_invoke", keyed), await call("node_invoke", keyed)];
+  expect(second).toEqual(first);
+});
+
+test("the end of a job in the background wakes its session once, also when the gateway was killed meanwhile", async () => {
+  const host = await device();
+  const call = await mcp();
+  const { payload } = await call(
+    "node_invoke",
+    sh("read line; exit 4", { stdin: true, yieldMs: 0 }),
+  );
+  const { jobId } = payload as { jobId: string };
+  const port = rig.gateway?.port ?? 0;
+  await rig.stopGateway();
+  await rig.startGateway({ port });
+  await connected(gateway(), "laptop", "a");
+  await (await mcp())("job_write", { node: "laptop", jobId, text: "x\n", close: true });
+  const client = await person();
+  const events = async () => {
+    const { events: rows } = await client.request("argus/event/list");
+    return (rows as { key: string; text: string }[]).filter(({ key }) => key.includes(jobId));
+  };
+  const [event] = await eventually("the event", async () => {
+    const found = await events();
+    return found.length > 0 && found;
+  });
+  expect(event?.text).toContain("exitCode=4");
+  await host.kill();
+  host.start(["run"]);
+  await connected(gateway(), "laptop", "a");
+  await client.request("argus/node/invoke", { node: "laptop", command: "process.list" });
+  expect(await events()).toHaveLength(1);
+});
+
+test("what a device's policy asks about runs only after its owner's word, and not at all without one", async () => {
+  await device("laptop", { default: "ask" });
+  const call = await mcp();
+  const client = await person();
+  const asked = async (from: number) => {
+    await client.request("argus/node/pending");
+    return await client.notification("argus/node/approval", from);
+  };
+  const first = call("node_invoke", sh("echo yes"));
+  const { params } = await asked(0);
+  expect(params).toMatchObject({ nodeId: "laptop", summary: "sh -c echo yes" });
+  await client.request("argus/node/approve", { code: String(params?.approvalId).slice(0, 8) });
+  expect(await first).toMatchObject({ ok: true, payload: { stdout: "yes\n" } });
+  const second = call("node_invoke", sh("echo no"));
+  const { approvalId } = (await asked(client.received.length)).params ?? {};
+  await client.request("argus/node/refuse", { code: approvalId });
+  expect(await second).toMatchObject({ ok: false, error: { code: "DENIED" } });
+  const third = await call("node_invoke", { ...sh("echo late"), timeoutMs: 300 });
+  expect(third).toMatchObject({ ok: false, error: { code: "DENIED" } });
+  expect(await client.request("argus/node/pending")).toMatchObject({ approvals: [] });
+});
+
+test("a revoked device is cut off within a second, and its token opens nothing", async () => {
+  const host = await device();
+  const client = await person();
+  const waits = client.ask("argus/node/invoke", sh("sleep 987", { yieldMs: 60_000 }));
+  await client.request("argus/node/invoke", { node: "laptop", command: "process.list" });
+  const started = Date.now();
+  await client.request("argus/node/revoke", { node: "laptop" });
+  expect((await waits).result).toMatchObject({ ok: false, error: { code: "OUTCOME_UNKNOWN" } });
+  await eventually("it notices", () => host.stderr.includes("Revoked"), 1000);
+  expect(Date.now() - started).toBeLessThan(1000);
+  expect(await client.request("argus/node/list")).toMatchObject({ nodes: [] });
+  await eventually("it is refused", () => host.stderr.includes("Unauthorized"), 10_000);
+});
+
+test("a second device cannot take a paired one's name; a copy of its state replaces it", async () => {
+  const first = await device();
+  const other = await NodeHostProcess.make();
+  hosts.push(other);
+  await expect(pair(gateway(), other, { nodeId: "laptop", session: "b" })).rejects.toThrow(
+    "Another device is paired as laptop",
+  );
+  await other.kill();
+  await cp(join(first.folder, "credentials.json"), join(other.folder, "credentials.json"));
+  other.start(["run"]);
+  await eventually("the first one gives way", () => first.stderr.includes("another device"));
+  expect(await (await mcp())("node_invoke", sh("echo $HOME"))).toMatchObject({
+    payload: { stdout: `${other.folder}\n` },
+  });
+});

@@ -1,0 +1,59 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { eventually } from "./eventually.ts";
+import { NodeHostProcess } from "./node-host.ts";
+import { WsClient } from "./ws-client.ts";
+
+interface Gateway {
+  url: string;
+  token: string;
+}
+
+export const clientOf = ({ url, token }: Gateway, session: string): Promise<WsClient> =>
+  WsClient.connect({ url, token, query: { session } });
+
+/** Pairs a device by its real program and an owner's word; resolves when its token is on the device's disk. */
+export async function pair(
+  gateway: Gateway,
+  host: NodeHostProcess,
+  { nodeId, session }: { nodeId: string; session: string },
+): Promise<void> {
+  const child = host.start(["pair", gateway.url, "--node-id", nodeId]);
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+  const code = await eventually("the code", () => /code: (\w{8})/.exec(host.stdout)?.[1]);
+  const client = await clientOf(gateway, session);
+  await client.request("argus/node/approve", { code });
+  await client.close();
+  if ((await ended) !== 0) throw new Error(`pairing failed: ${host.stderr}`);
+}
+
+/** A device of the session that is connected. */
+export async function joined(
+  gateway: Gateway,
+  { nodeId, session, policy }: { nodeId: string; session: string; policy?: object },
+): Promise<NodeHostProcess> {
+  const host = await NodeHostProcess.make(policy ?? { default: "allow" });
+  await pair(gateway, host, { nodeId, session });
+  host.start(["run"]);
+  await connected(gateway, nodeId, session);
+  return host;
+}
+
+export async function connected(gateway: Gateway, nodeId: string, session: string): Promise<void> {
+  const client = await clientOf(gateway, session);
+  await eventually(`${nodeId} is there`, async () => {
+    const { nodes } = await client.request("argus/node/list");
+    const rows = nodes as { nodeId: string; connected: boolean }[];
+    return rows.some((row) => row.nodeId === nodeId && row.connected);
+  });
+  await client.close();
+}
+
+/** A state folder as pairing leaves it, for a device that was taken in by other means. */
+export async function writeCredentials(
+  folder: string,
+  credentials: { url: string; nodeId: string; token: string },
+): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, "credentials.json"), JSON.stringify(credentials));
+}
