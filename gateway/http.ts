@@ -7,6 +7,7 @@ import { callRoutes } from "./http-routes/calls.ts";
 import { cronJobRoutes } from "./http-routes/cron-jobs.ts";
 import { eventRoutes } from "./http-routes/events.ts";
 import { heartbeatRoutes } from "./http-routes/heartbeat.ts";
+import { nodeHostRoutes, nodeRoutes } from "./http-routes/nodes.ts";
 import { stateRoutes } from "./http-routes/state.ts";
 import { mcpRoutes } from "./mcp/routes.ts";
 import { modelProxy } from "./model-proxy.ts";
@@ -46,6 +47,8 @@ export async function startHttp(
   cronJobRoutes(app, ready);
   heartbeatRoutes(app, ready);
   callRoutes(app, ready);
+  nodeRoutes(app, ready);
+  nodeHostRoutes(app, options.nodeHostFile ?? (() => Promise.resolve(undefined)));
   stateRoutes(app, ready);
   const { adminToken: secret, corsOrigins: origins = [] } = options;
   mcpRoutes(app, ready, { secret, origins });

@@ -23,6 +23,8 @@ export interface GatewayOptions {
   model: { upstream: string; key?: string };
   /** Spec of a session that the gateway makes on a client's request. */
   sessionTemplate: ArgusSessionSpecInput;
+  /** The file that devices download; without one it is not served. */
+  nodeHostFile?: () => Promise<Buffer | undefined>;
   /** Web origins that may read answers; none by default. */
   corsOrigins?: string[];
   logger: Logger;

@@ -1,4 +1,3 @@
-import { realpath } from "node:fs/promises";
 import { errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
 import { InvokeCancel, InvokeRequest, type InvokeResult } from "#protocol/node.ts";
@@ -8,6 +7,7 @@ import { parseParams, runCommand, type Tools } from "./commands.ts";
 import { KILL_GRACE_MS } from "./job.ts";
 import { NodeError } from "./node-error.ts";
 import { type Asked, decide, type Policy } from "./policy.ts";
+import { realPath } from "./real-path.ts";
 
 const PREVIEW = 200;
 const SUMMARY = 4096;
@@ -69,7 +69,7 @@ export class Calls {
     const params = parseJson(request.paramsJSON);
     const { value } = parseParams(command, params);
     const asked = await this.#asked(command, value, sessionId);
-    const effect = decide(await this.#options.policy(), asked);
+    const effect = decide(await withoutLinks(await this.#options.policy()), asked);
     const audit = { invoke: id, command, session: sessionId, effect, preview: preview(asked) };
     this.#options.logger.info(audit, "command received");
     if (effect === "deny") throw new NodeError("DENIED", "this device's policy denies it");
@@ -80,7 +80,8 @@ export class Calls {
   }
 
   #ask(request: InvokeRequest, asked: Asked, signal: AbortSignal): Promise<void> {
-    const summary = (asked.argv?.join(" ") ?? asked.folder ?? asked.command).slice(0, SUMMARY);
+    const what = asked.argv?.join(" ") ?? asked.folder ?? asked.command;
+    const summary = `${written(request)}${what}`.slice(0, SUMMARY);
     const question = {
       invokeId: request.id,
       sessionId: asked.session,
@@ -93,21 +94,46 @@ export class Calls {
   }
 
   async #asked(command: string, value: unknown, session: string | null): Promise<Asked> {
-    const { argv, cwd, path, env } = value as {
-      argv?: string[];
-      cwd?: string;
-      path?: string;
-      env?: Record<string, string>;
-    };
+    const { path, env, ...given } = value as Given;
+    // Whoever feeds a program or ends it does that to what was started, where it was started.
+    const { argv, cwd } = this.#jobOf(given, session) ?? given;
     const folder = path ?? (argv ? (cwd ?? this.#options.defaultCwd) : undefined);
     return {
       command,
       session,
       ...(argv ? { argv } : {}),
-      ...(folder ? { folder: await realpath(folder).catch(() => folder) } : {}),
+      ...(folder ? { folder: await realPath(folder) } : {}),
       ...(env ? { envNames: Object.keys(env) } : {}),
     };
   }
+
+  #jobOf({ jobId }: Given, session: string | null) {
+    return jobId === undefined ? undefined : this.#options.tools.jobs.get(jobId, session).meta;
+  }
+}
+
+/** What a policy may look at of a command's parameters. */
+interface Given {
+  argv?: string[];
+  cwd?: string;
+  path?: string;
+  env?: Record<string, string>;
+  jobId?: string;
+}
+
+/** A rule's folder may be written through a link, too. */
+async function withoutLinks(policy: Policy): Promise<Policy> {
+  const rules = policy.rules.map(async (rule) =>
+    rule.folder === undefined ? rule : { ...rule, folder: await realPath(rule.folder) },
+  );
+  return { ...policy, rules: await Promise.all(rules) };
+}
+
+/** The words that would be written to a program, before its name. */
+function written({ command, paramsJSON }: InvokeRequest): string {
+  if (command !== "process.write") return "";
+  const { dataBase64 = "" } = parseJson(paramsJSON) as { dataBase64?: string };
+  return `write ${JSON.stringify(Buffer.from(dataBase64, "base64").toString("utf8").slice(0, PREVIEW))} to: `;
 }
 
 const preview = ({ argv, folder }: Asked) => (argv?.join(" ") ?? folder ?? "").slice(0, PREVIEW);

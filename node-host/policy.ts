@@ -41,8 +41,8 @@ export interface Asked {
 }
 
 const STRICTNESS: Record<Effect, number> = { allow: 0, ask: 1, deny: 2 };
-/** What looks at a job or steers it needs no word of its own: its start was decided, and jobs belong to their session. */
-const OF_A_JOB = /^(process\.|system\.which$)/;
+/** What only looks at jobs of the same session needs no word of its own. To feed or end one is an act like its start. */
+const LOOKS_ONLY = /^(process\.(list|get|logs)|system\.which)$/;
 /** Names that make a known program run something else. */
 const STEERING =
   /^(PATH|LD_.*|DYLD_.*|BASH_ENV|ENV|IFS|NODE_OPTIONS|PYTHON.*|PERL.*|RUBY.*|GIT_.*|.*_?PAGER|.*EDITOR)$/i;
@@ -51,7 +51,7 @@ const STEERING =
 export function decide(policy: Policy, asked: Asked): Effect {
   const effects = policy.rules.filter((rule) => matches(rule, asked)).map(({ effect }) => effect);
   const strictest = effects.sort((a, b) => STRICTNESS[b] - STRICTNESS[a])[0];
-  const effect = strictest ?? (OF_A_JOB.test(asked.command) ? "allow" : policy.default);
+  const effect = strictest ?? (LOOKS_ONLY.test(asked.command) ? "allow" : policy.default);
   const steered = asked.envNames?.some((name) => STEERING.test(name)) ?? false;
   // Who allows everything has not trusted a name, so no name can be misused.
   const named = strictest !== undefined;

@@ -6,6 +6,7 @@ import type { GatewayOptions } from "#gateway/options.ts";
 import { errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
 import { type Environment, httpUrl, listenAddress, logLevel, parseEnvironment } from "../config.ts";
+import { nodeHostFile } from "../node-host-file.ts";
 import { clusterVariables } from "./cluster.ts";
 
 export const DEFAULT_UPSTREAM = "https://api.openai.com/v1";
@@ -89,6 +90,7 @@ export function gatewayOptions(
     kube,
     model: { upstream: set.ARGUS_MODEL_UPSTREAM, ...(key ? { key } : {}) },
     sessionTemplate: set.ARGUS_SESSION_TEMPLATE ?? {},
+    nodeHostFile,
     logger,
   };
 }

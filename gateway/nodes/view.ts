@@ -24,7 +24,8 @@ function row({ id, name, platform, lastSeenAt }: Known, link: NodeLink | undefin
   const { version = "", caps = [], commands = [] } = info;
   return {
     nodeId,
-    displayName: info.displayName ?? displayName,
+    // As its owner confirmed it, whatever it calls itself now.
+    displayName: name || info.displayName || displayName,
     platform: info.platform ?? platform,
     version,
     caps,

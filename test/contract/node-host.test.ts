@@ -210,3 +210,37 @@ test("files: read, write, list; no path and no link leads out of the shared fold
     });
   await rm(outside, { recursive: true });
 });
+
+test("a rule's folder and a call's folder are the same place by whatever links they are written", async () => {
+  const at = (...parts: string[]) => join(host.folder, ...parts);
+  await mkdir(at("private/deep"), { recursive: true });
+  await symlink(at("private"), at("alias"));
+  const deniesBy = async (folder: string) => {
+    const rules = [{ effect: "deny", folder: at(folder) }];
+    await writeFile(at("policy.json"), JSON.stringify({ default: "allow", rules }));
+    for (const cwd of ["private", "private/deep", "alias", "alias/deep", "alias/../private"])
+      expect(await run(["true"], { cwd: at(cwd) }), cwd).toMatchObject({ error: "DENIED" });
+    const fresh = { path: `${at("alias/deep")}/new`, dataBase64: "" };
+    expect(await gateway.invoke("file.write", fresh)).toMatchObject({ error: "DENIED" });
+    expect(await run(["true"], { cwd: host.folder })).toMatchObject({ exitCode: 0 });
+  };
+  await deniesBy("private");
+  await deniesBy("alias");
+  await deniesBy("alias/deep/../../private");
+});
+
+test("to write to a program or to end it is decided like its start", async () => {
+  const { jobId } = await run(["sh"], { stdin: true, yieldMs: 0 });
+  const policy = (rules: object[]) =>
+    writeFile(join(host.folder, "policy.json"), JSON.stringify({ default: "deny", rules }));
+  await policy([]);
+  const write = { jobId, dataBase64: base64("echo x\n") };
+  expect(await gateway.invoke("process.write", write)).toMatchObject({ error: "DENIED" });
+  expect(await gateway.invoke("process.kill", { jobId })).toMatchObject({ error: "DENIED" });
+  expect(await gateway.invoke("process.get", { jobId })).toMatchObject({ job: { running: true } });
+  await policy([{ effect: "allow", command: "process.write", argv: ["cat"] }]);
+  expect(await gateway.invoke("process.write", write)).toMatchObject({ error: "DENIED" });
+  await policy([{ effect: "allow", command: "process.*", argv: ["sh"] }]);
+  expect(await gateway.invoke("process.write", write)).toMatchObject({ stdinBytes: 7 });
+  expect(await gateway.invoke("process.kill", { jobId })).toMatchObject({ signal: "SIGTERM" });
+});

@@ -1,39 +1,89 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { type FakeModel, startFakeModel } from "#test/fakes/model.ts";
 import { ArgusUp, argus } from "#test/support/argus-up.ts";
+import { joined } from "#test/support/devices.ts";
 import { eventually } from "#test/support/eventually.ts";
 import { NodeHostProcess } from "#test/support/node-host.ts";
 
+let model: FakeModel;
 let up: ArgusUp;
-let host: NodeHostProcess;
+const hosts: NodeHostProcess[] = [];
 beforeAll(async () => {
-  up = await ArgusUp.start();
-  host = await NodeHostProcess.make();
+  model = await startFakeModel({ requireKey: "sk-test-model-key" });
+  up = await ArgusUp.start({
+    env: {
+      ARGUS_MODEL_UPSTREAM: model.url,
+      ARGUS_MODEL_KEY: "sk-test-model-key",
+      ARGUS_MODEL: "mock-model",
+    },
+  });
 });
 afterAll(async () => {
-  await host.remove();
-  await up.destroy();
+  for (const host of hosts) await host.remove();
+  await up?.destroy();
+  await model?.close();
 });
 
-const at = (...words: string[]) => [...words.slice(0, 1), "--data", up.data, ...words.slice(1)];
-const cli = (...words: string[]) => argus(at(...words));
+const cli = ([first = "", ...words]: string[]) => argus([first, "--data", up.data, ...words]);
 
-test("a device pairs by a code that the owner confirms, and a command runs on it like by ssh", async () => {
-  const pairing = host.start([
-    "pair",
-    up.url,
-    "--node-id",
-    "laptop",
-    "--display-name",
-    "My laptop",
-  ]);
+test("a device joins with the file and the line that the gateway serves, and a program runs on it as if by ssh", async () => {
+  const help = await (await fetch(`${up.url}/help`)).text();
+  const sum = await (await fetch(`${up.url}/node-host.mjs.sha256`)).text();
+  expect(help).toContain(`node node-host.mjs pair ${up.url}`);
+  expect(help).toContain(sum.split(" ")[0]);
+  const folder = await mkdtemp(join(tmpdir(), "argus-download-"));
+  const file = join(folder, "node-host.mjs");
+  await writeFile(file, Buffer.from(await (await fetch(`${up.url}/node-host.mjs`)).arrayBuffer()));
+  const host = await NodeHostProcess.make({ default: "allow" }, [process.execPath, file]);
+  hosts.push(host);
+  const words = `pair ${up.url} --node-id laptop --display-name`.split(" ");
+  const pairing = host.start([...words, "My laptop"]);
   const paired = new Promise((resolve) => pairing.once("exit", resolve));
   const code = await eventually("the code is shown", () => /code: (\w{8})/.exec(host.stdout)?.[1]);
   expect((await argus(["nodes", "pending", "--data", up.data])).stdout).toContain(code);
-  const approved = await cli("approve", code);
+  const approved = await cli(["approve", code]);
   expect(approved).toMatchObject({ code: 0, stdout: "My laptop (laptop) may be used by main\n" });
   expect(await paired).toBe(0);
   host.start(["run"]);
-  await eventually("it is there", async () => (await cli("nodes")).stdout.includes("connected"));
-  const echoed = await cli("run", "laptop", "--", "sh", "-c", "echo hi; echo oh >&2; exit 7");
-  expect(echoed).toEqual({ code: 7, stdout: "hi\n", stderr: "oh\n" });
-});
+  await eventually("it is there", async () => (await cli(["nodes"])).stdout.includes("connected"));
+  const script = "printf 'h\\033[1mi\\n'; echo oh >&2; exit 7";
+  const echoed = await cli(["run", "laptop", "--", "sh", "-c", script]);
+  // What is no terminal gets the bytes as they are.
+  expect(echoed).toEqual({ code: 7, stdout: "h\u001b[1mi\n", stderr: "oh\n" });
+  expect((await cli(["run", "My laptop", "--", "sh", "-c", "kill -9 $$"])).code).toBe(137);
+  expect((await cli(["run", "laptop", "--", "/no/such/program"])).code).toBe(65);
+  expect((await cli(["run", "phone", "--", "true"])).stderr).toContain("There are: laptop");
+  const jobs = await cli(["jobs"]);
+  expect(jobs.stdout).toMatch(/laptop .* exit 7 .* sh -c/);
+  await rm(folder, { recursive: true });
+}, 90_000);
+
+test("the real Codex lists its session's devices and runs a command on one", async () => {
+  const name = "codex-nodes";
+  const object = `apiVersion: argus.dev/v1alpha1\nkind: ArgusSession\nmetadata: { name: ${name} }\nspec: { heartbeat: { intervalSeconds: 0 } }\n`;
+  await up.kubectl(["apply", "-f", "-"], object);
+  await up.kubectl(["wait", "--for=condition=Ready", `asess/${name}`, "--timeout=60s"]);
+  hosts.push(await joined(up, { nodeId: "server", session: name }));
+  const client = await up.connect({ session: name });
+  const turn = async (text: string) => {
+    const { inputId } = await client.request("argus/input/enqueue", { text });
+    await client.waitFor(
+      `the end of ${text}`,
+      ({ method, params }) => method === "argus/input/ended" && params?.id === inputId,
+    );
+    return model.requests.at(-1)?.outputs.join();
+  };
+  expect(await turn("tool: mcp__argus/nodes_list {}")).toContain('"nodeId":"server"');
+  const call = { node: "server", command: "system.run", params: { argv: ["echo", "from afar"] } };
+  const output = await turn(`tool: mcp__argus/node_invoke ${JSON.stringify(call)}`);
+  expect(output).toContain("from afar");
+  // A device of another session does not exist for it.
+  const foreign = await turn(
+    `tool: mcp__argus/node_invoke ${JSON.stringify({ ...call, node: "laptop" })}`,
+  );
+  expect(foreign).toContain("NODE_NOT_FOUND");
+  await client.close();
+}, 120_000);
