@@ -1,3 +1,4 @@
+import type { z } from "zod";
 import { systemClock } from "#lib/clock.ts";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
@@ -43,6 +44,8 @@ export interface AdapterOptions {
 export interface Adapter extends Running {
   /** Takes a person's message to its session; resolves once it is on the disk. Throws the gateway's refusal, which is final. */
   input(params: InputParams): Promise<InputResult>;
+  /** Any other request; asked until there is an answer. Throws the gateway's refusal. */
+  ask<T>(method: string, params: unknown, result: z.ZodType<T>): Promise<T>;
   /** Resolves when the gateway has answered the first hello. */
   ready: Promise<void>;
 }
@@ -84,11 +87,19 @@ export function startAdapter(options: AdapterOptions, signal: AbortSignal): Adap
   });
   return {
     closed: Promise.all([running, ...lanes]).then(() => undefined),
+    // One session's full queue must not hold up the others.
     input: (params) =>
-      link.insist({ method: CHANNEL.input, params, result: InputResult }, stopping),
+      link.insist(
+        { method: CHANNEL.input, params, result: InputResult, isFinal: isBusy },
+        stopping,
+      ),
+    ask: (method, params, result) =>
+      link.insist({ method, params, result, isFinal: isBusy }, stopping),
     ready: ready.promise,
   };
 }
+
+const isBusy = (error: unknown) => error instanceof ArgusError && error.code === "Busy";
 
 /** Resolves once the adapter shall stop and its lanes have ended, at the latest after the time for that. */
 async function draining(

@@ -60,7 +60,7 @@ function partOf(delivery: Delivery, sessionId: string, sender: Sender): Part | {
 async function sendPart(part: Part, options: Delivering): Promise<Delivery | undefined> {
   const { delivery, number, parts } = part;
   const { sender, signal } = options;
-  const mode = sender.modeOf?.(delivery, number) ?? "send";
+  const mode = number === 0 && delivery.editRef !== undefined ? "edit" : "send";
   await permission({ deliveryId: delivery.id, part: number, parts, mode }, options);
   const mark = delivery.again ? AGAIN_MARK : "";
   const outcome = await sender

@@ -5,7 +5,18 @@ import type { Logger } from "#lib/logger.ts";
 import { CHANNEL, HelloResult } from "#protocol/channel.ts";
 import { Connection, connectionLost } from "./connection.ts";
 
+/** Tries of one request between two words about it. */
+const STUCK_AFTER = 4;
 const RETRY = { baseMs: 250, maxMs: 10_000 };
+
+/** A request of the adapter. */
+export interface Asked<T> {
+  method: string;
+  params: unknown;
+  result: z.ZodType<T>;
+  /** A refusal that another try may pass, and that the caller wants to hear of. */
+  isFinal?: (error: unknown) => boolean;
+}
 
 export interface LinkOptions {
   gatewayUrl: string;
@@ -55,19 +66,25 @@ export class Link {
   }
 
   /** Asks until there is an answer, over any number of connections: for what a repeat does not change. */
-  async insist<T>(
-    { method, params, result }: { method: string; params: unknown; result: z.ZodType<T> },
-    signal: AbortSignal,
-  ): Promise<T> {
+  async insist<T>({ method, params, result, isFinal }: Asked<T>, signal: AbortSignal): Promise<T> {
     for (let attempt = 0; ; attempt += 1) {
       signal.throwIfAborted();
       try {
         return await unlessAborted(this.ask(method, params, result), signal);
       } catch (error) {
-        if (signal.aborted || !mayPass(error)) throw error;
+        if (signal.aborted || !mayPass(error) || isFinal?.(error)) throw error;
+        this.#sayStuck(method, error, attempt);
         await systemClock.sleep(backoffMs(attempt, RETRY), signal);
       }
     }
+  }
+
+  /** A lost connection has its own words; a request that the gateway refuses again and again must not wait in silence. */
+  #sayStuck(method: string, error: unknown, attempt: number): void {
+    if (attempt < STUCK_AFTER || attempt % STUCK_AFTER !== 0) return;
+    const { channel, logger } = this.#options;
+    const facts = { channel, method, tries: attempt + 1, error: errorMessage(error) };
+    logger.warn(facts, "the gateway does not take a request; trying again");
   }
 
   /** One connection from its dial to its end; whether there was one. */

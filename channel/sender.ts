@@ -27,8 +27,6 @@ export interface SendFacts {
 export interface Sender {
   /** The texts of the delivery's parts: at least one, at most `MAX_PARTS`, and the same after every restart. */
   parts(delivery: Delivery): string[];
-  /** How this part is sent: `edit` only where the reference of the message that it changes is known. All `send` when absent. */
-  modeOf?(delivery: Delivery, part: number): SendMode;
-  /** One request, one try. What it throws counts as `unknown`. */
+  /** One request, one try: `edit` changes the message `delivery.editRef`. What it throws counts as `unknown`. */
   send(part: Part, facts: SendFacts): Promise<PartOutcome>;
 }

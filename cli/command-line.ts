@@ -143,6 +143,12 @@ program
     runCommand(async () => (await import("./commands/gateway.ts")).gateway(environment)),
   );
 program
+  .command("telegram")
+  .description("let people talk to their sessions in Telegram")
+  .action(() =>
+    runCommand(async () => (await import("./commands/telegram.ts")).telegram(environment)),
+  );
+program
   .command("webhook")
   .description("the channel that posts each delivery, signed, to an address of yours")
   .action(() =>

@@ -125,12 +125,12 @@ type Chosen =
   | { code: number; reason: string };
 
 async function chooseAdapter(
-  { auth, channels }: GatewayContext,
+  context: GatewayContext,
   { headers, query }: ClientRequest,
 ): Promise<Chosen> {
-  const isAdapter = await auth.adapter(requestToken(headers, query));
+  const isAdapter = await context.auth.adapter(requestToken(headers, query));
   if (!isAdapter) return { code: CLOSE.policy, reason: "Unauthorized" };
-  return { handler: new AdapterConnection(channels), start: async () => {} };
+  return { handler: new AdapterConnection(context), start: async () => {} };
 }
 
 async function chooseAttachment(

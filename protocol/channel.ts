@@ -1,6 +1,8 @@
 import { z } from "zod";
+import { MAX_PEOPLE } from "./access.ts";
 import { Delivery, EndedDelivery, MAX_PARTS, SendMode } from "./delivery.ts";
 import { Attachment, MAX_ATTACHMENTS, MAX_REASON } from "./lane-entry.ts";
+import { SessionName } from "./session-methods.ts";
 
 // What a channel's adapter and the gateway say to each other on /channels/ws; docs/channels.md tells the rules.
 
@@ -71,6 +73,8 @@ export const PartOutcome = z.discriminatedUnion("state", [
       .min(0)
       .max(24 * 60 * 60 * 1000)
       .optional(),
+    /** The message that was to be edited is gone: the part comes as one of its own. */
+    editLost: z.boolean().optional(),
   }),
   /** The request left and no answer came. */
   z.object({ state: z.literal("unknown"), reason: z.string().max(MAX_REASON) }),
@@ -123,9 +127,87 @@ export const InputResult = z.object({
 });
 export type InputResult = z.infer<typeof InputResult>;
 
+/** A channel's own id of a person, without the channel in front. */
+const PersonId = z.string().min(1).max(192);
+const AllowedPeople = z.object({
+  owners: z.array(PersonId).max(MAX_PEOPLE).default([]),
+  members: z.array(PersonId).max(MAX_PEOPLE).default([]),
+});
+
+/** `channel/admit`: may this person write here, and to which session? */
+export const AdmitParams = z.object({
+  person: z.object({ id: PersonId, name: z.string().max(128) }),
+  chatKey: z.string().min(1).max(192),
+  /** The chat that a topic is part of; an owner consents to it once for all topics. Absent = the chat itself. */
+  groupKey: z.string().min(1).max(192).optional(),
+  isGroup: z.boolean(),
+  /** An owner wants the agent in this group. */
+  consent: z.boolean().default(false),
+  /** Session that the chat gets when it has none yet; made when there is none. */
+  session: SessionName,
+  /** The same for an owner's private chat. */
+  ownerSession: SessionName.optional(),
+  /** People whom the channel's configuration names: they need no code. */
+  allow: AllowedPeople.prefault({}),
+});
+export type AdmitParams = z.input<typeof AdmitParams>;
+
+export const AdmitResult = z.discriminatedUnion("state", [
+  z.object({
+    state: z.literal("allowed"),
+    role: z.enum(["owner", "member"]),
+    sessionId: z.string(),
+  }),
+  /** The stranger is shown this code; an owner confirms it. */
+  z.object({ state: z.literal("pairing"), code: z.string() }),
+  /** `stranger`, `groupNotBound`: nothing is said. `askConsent`: its owner may consent. */
+  z.object({
+    state: z.literal("refused"),
+    reason: z.enum(["stranger", "groupNotBound", "askConsent"]),
+  }),
+]);
+export type AdmitResult = z.infer<typeof AdmitResult>;
+
+/** `channel/approve`: an owner confirms a stranger's code. */
+export const ApproveParams = z.object({
+  /** Who confirms. */
+  personId: PersonId,
+  code: z.string().max(32),
+  role: z.enum(["owner", "member"]).default("member"),
+  allow: AllowedPeople.prefault({}),
+});
+export const ApproveResult = z.object({ name: z.string(), chat: z.string() });
+
+/** `channel/call`: an `argus/*` method about the chat's session, with no more rights than a client of it. */
+export const ChatCallParams = z.object({
+  chatKey: z.string().min(1).max(192),
+  method: z.string().max(128),
+  params: z.record(z.string(), z.unknown()).default({}),
+});
+
+/** `channel/moved`: a chat has another key from now on; its binding goes with it. */
+export const MovedParams = z.object({
+  from: z.string().min(1).max(192),
+  to: z.string().min(1).max(192),
+});
+
+/** `channel/shown`: a message of the channel shows what the turn does. `kept` false: the turn is over, nothing takes its place. */
+export const ShownParams = z.object({
+  chatKey: z.string().min(1).max(192),
+  sessionId: z.string().min(1).max(253),
+  inputId: z.string().min(1).max(64),
+  ref: z.string().min(1).max(128),
+});
+export const ShownResult = z.object({ kept: z.boolean() });
+
 export const CHANNEL = {
   hello: "channel/hello",
   input: "channel/input",
+  admit: "channel/admit",
+  approve: "channel/approve",
+  call: "channel/call",
+  moved: "channel/moved",
+  shown: "channel/shown",
   next: "delivery/next",
   sending: "delivery/sending",
   outcome: "delivery/outcome",

@@ -42,6 +42,8 @@ export const Delivery = z.object({
   sent: z.array(z.string().max(128).nullable()).max(MAX_PARTS),
   /** The part whose request may have left. Its number is `sent.length`. */
   sending: z.object({ mode: SendMode, since: z.int() }).nullable(),
+  /** Message that the first part takes the place of; absent = it comes as one of its own. */
+  editRef: z.string().max(128).optional(),
   /** The next part is the second try of one whose fate is unknown: it is marked `↻`. */
   again: z.boolean(),
 });

@@ -48,6 +48,8 @@ export const LaneInput = z.object({
   threadId: z.string().max(512).nullable(),
   source: Source.nullable(),
   enqueuedAt: z.int(),
+  /** The channel's message that shows what its turn does: the answer takes its place. */
+  statusRef: z.string().max(128).optional(),
 });
 export type LaneInput = z.infer<typeof LaneInput>;
 

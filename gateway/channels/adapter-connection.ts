@@ -4,6 +4,7 @@ import { CHANNEL, MAX_HELD, SUPERSEDED } from "#protocol/channel.ts";
 import { CLOSE } from "#protocol/client.ts";
 import { RPC_ERROR } from "#protocol/envelope.ts";
 import type { ClientHandler, ClientSocket } from "../client-socket.ts";
+import type { GatewayContext } from "../context.ts";
 import type { Claimant } from "../state/outbox.ts";
 import { answerTo, type Request, readFrame } from "./adapter-frames.ts";
 import { METHODS } from "./adapter-methods.ts";
@@ -21,6 +22,7 @@ const MAX_FRAME_BYTES = 1024 * 1024;
 /** One connection of a channel's adapter, from its hello to its end. */
 export class AdapterConnection implements ClientHandler {
   readonly channels: Channels;
+  readonly context: GatewayContext;
   readonly forwarded = true;
   /** Delivery id → the session object's UID and the chat. */
   readonly held = new Map<string, { uid: string; chatKey: string }>();
@@ -36,9 +38,10 @@ export class AdapterConnection implements ClientHandler {
   readonly #since = Date.now();
   readonly #leave: (() => void) | undefined;
 
-  constructor(channels: Channels) {
-    this.channels = channels;
-    this.#leave = channels.add(this);
+  constructor(context: GatewayContext) {
+    this.context = context;
+    this.channels = context.channels;
+    this.#leave = this.channels.add(this);
   }
 
   /** Empty before the hello. */

@@ -19,6 +19,7 @@ import { enqueue } from "../state/inputs.ts";
 import { type Claimant, partOutcome, release, renew, sendingPart } from "../state/outbox.ts";
 import type { AdapterConnection } from "./adapter-connection.ts";
 import type { AdapterMethod } from "./adapter-frames.ts";
+import { chatMethods } from "./chat-methods.ts";
 import { takeUp } from "./claims.ts";
 import type { Holder } from "./outbox.ts";
 
@@ -30,6 +31,7 @@ export const METHODS: Record<string, AdapterMethod> = {
   [CHANNEL.outcome]: outcome,
   [CHANNEL.renew]: renewLeases,
   [CHANNEL.release]: giveBack,
+  ...chatMethods,
 };
 
 async function hello(connection: AdapterConnection, params: unknown): Promise<HelloResult> {

@@ -36,7 +36,7 @@ async function bindOf(caller: Caller, params: unknown): Promise<BindResult> {
 
 /** From now on the chat talks to the session. The same call again changes nothing, and ends what a crash left half done. */
 export async function bindChat(
-  context: GatewayContext,
+  context: Pick<GatewayContext, "lanes" | "state" | "directory">,
   sessionId: string,
   { chat, home, by }: { chat: string; home?: boolean | undefined; by: string },
 ): Promise<BindResult> {
@@ -74,7 +74,11 @@ async function unbindOf(caller: Caller, params: unknown) {
 }
 
 /** Another chat of the session takes the part that `chat` had. */
-async function leave(context: GatewayContext, sessionId: string, chat: string): Promise<void> {
+async function leave(
+  context: Pick<GatewayContext, "lanes" | "state" | "directory">,
+  sessionId: string,
+  chat: string,
+): Promise<void> {
   const session = await context.directory.find(sessionId);
   if (!session || session.metadata.deletionTimestamp) return;
   const lane = await context.lanes.of(session);
@@ -83,7 +87,7 @@ async function leave(context: GatewayContext, sessionId: string, chat: string): 
   await lane.state.update((document) => leaveHome(document, sourceOf(chat), heir));
 }
 
-async function existing({ directory }: GatewayContext, name: string) {
+async function existing({ directory }: Pick<GatewayContext, "directory">, name: string) {
   const session = await directory.find(name);
   if (session) return session;
   throw new ArgusError("NotFound", `There is no session ${name}.`);

@@ -19,6 +19,7 @@ export interface NewDelivery
     Delivery,
     "id" | "target" | "kind" | "inputId" | "threadId" | "turnId" | "text" | "canRetry"
   > {
+  editRef?: string | undefined;
   now: number;
   limit: number;
 }
@@ -26,7 +27,7 @@ export interface NewDelivery
 /** Never refused: open entries reserved the room. A text over its bounds is cut and says so. */
 export function addDelivery(
   document: SessionDocument,
-  { now, limit, text, ...rest }: NewDelivery,
+  { now, limit, text, editRef, ...rest }: NewDelivery,
 ): Reduced<SessionDocument, Delivery> {
   // JSON may need more bytes than the text: half of the room is safe for all but control characters.
   const room = Math.max(RESERVED_BYTES - 1024, Math.floor(roomForAnswer(document, limit) / 2));
@@ -42,6 +43,7 @@ export function addDelivery(
     sent: [],
     sending: null,
     again: false,
+    ...(editRef === undefined ? {} : { editRef }),
   };
   return {
     document: { ...document, deliveries: [...document.deliveries, delivery] },

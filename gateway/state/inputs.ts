@@ -162,3 +162,26 @@ export function retryInput(
   const { threadId, source, retry } = ended;
   return enqueue(document, { id, key: `retry/${inputId}`, ...retry, threadId, source, now, limit });
 }
+
+/**
+ * A message of the channel shows what the turn of an open message does; its answer takes that one's place. False: it is over, or its
+ * answer is on its way already.
+ */
+export function shownBy(
+  document: SessionDocument,
+  { inputId, ref }: { inputId: string; ref: string },
+): Reduced<SessionDocument, boolean> {
+  if (document.inputs.some(({ id }) => id === inputId)) {
+    const inputs = document.inputs.map((each) =>
+      each.id === inputId ? { ...each, statusRef: ref } : each,
+    );
+    return { document: { ...document, inputs }, answer: true };
+  }
+  const isWaiting = (each: SessionDocument["deliveries"][number]) =>
+    each.inputId === inputId && each.sent.length === 0 && each.claim === null && !each.again;
+  if (!document.deliveries.some(isWaiting)) return { document, answer: false };
+  const deliveries = document.deliveries.map((each) =>
+    isWaiting(each) ? { ...each, editRef: ref } : each,
+  );
+  return { document: { ...document, deliveries }, answer: true };
+}

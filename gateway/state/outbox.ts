@@ -165,14 +165,21 @@ function after(delivery: Delivery, outcome: PartOutcome, now: number): Delivery 
   if (outcome.state === "unknown") return unclear(delivery, outcome.reason, now);
   const retryMs =
     outcome.state === "notSent" ? (outcome.retryAfterMs ?? backoff(delivery.attempts)) : 0;
+  const isLost = outcome.state === "notSent" && outcome.editLost;
   return {
-    ...delivery,
+    ...(isLost ? withoutEdit(delivery) : delivery),
     sending: null,
     claim: null,
     attempts: delivery.attempts + 1,
     reason: reasonOf(outcome.reason),
     notBefore: now + retryMs,
   };
+}
+
+function withoutEdit(delivery: Delivery): Delivery {
+  const copy = { ...delivery };
+  delete copy.editRef;
+  return copy;
 }
 
 function backoff(attempts: number): number {

@@ -67,7 +67,8 @@ export function endTurn(
   const closed = { ...document, turn: null, heartbeat };
   const { document: settled, answer: dead } = settleEvents(closed, turn, end);
   const { document: after, answer: input } = settleInput(settled, turn, end);
-  const told = tell(after, { turn, end, dead, source: input?.source ?? null });
+  const editRef = document.inputs.find(({ id }) => id === turn.inputId)?.statusRef;
+  const told = tell(after, { turn, end, dead, source: input?.source ?? null, editRef });
   const answer = {
     ...(input ? { input } : {}),
     ...(told.answer ? { delivery: told.answer } : {}),
@@ -105,12 +106,13 @@ interface Telling {
   end: TurnEnd;
   dead: EndedEvent[];
   source: EndedInput["source"];
+  editRef: string | undefined;
 }
 
 /** The words of the turn go to whoever caused it; a failure is told, never only logged. */
 function tell(
   document: SessionDocument,
-  { turn, end, dead, source }: Telling,
+  { turn, end, dead, source, editRef }: Telling,
 ): Reduced<SessionDocument, Delivery | undefined> {
   const isMessage = turn.kind === "message";
   const target = isMessage ? source : document.home;
@@ -128,6 +130,7 @@ function tell(
     turnId,
     text,
     canRetry,
+    editRef,
     now,
     limit,
   });

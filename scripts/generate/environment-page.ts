@@ -3,6 +3,7 @@ import { BridgeEnvironment } from "#cli/config/bridge.ts";
 import { ControllerEnvironment } from "#cli/config/controller.ts";
 import { EchoEnvironment } from "#cli/config/echo.ts";
 import { GatewayEnvironment } from "#cli/config/gateway.ts";
+import { TelegramEnvironment } from "#cli/config/telegram.ts";
 import { ClientEnvironment, UpEnvironment } from "#cli/config/up.ts";
 import { WebhookEnvironment } from "#cli/config/webhook.ts";
 import { code, markdownTable } from "./markdown.ts";
@@ -12,6 +13,7 @@ const PROCESSES: [title: string, schema: z.ZodObject][] = [
   ["argus chat, sessions, apply, token", ClientEnvironment],
   ["argus gateway", GatewayEnvironment],
   ["argus controller", ControllerEnvironment],
+  ["argus telegram", TelegramEnvironment],
   ["argus webhook", WebhookEnvironment],
   ["argus bridge", BridgeEnvironment],
   ["argus echo", EchoEnvironment],

@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { AdapterConnection } from "#gateway/channels/adapter-connection.ts";
 import { Channels } from "#gateway/channels/channels.ts";
 import type { ClientSocket } from "#gateway/client-socket.ts";
+import type { GatewayContext } from "#gateway/context.ts";
 import { epochOf, greet } from "#gateway/state/adapters.ts";
 import { addDelivery, deliveriesHealth } from "#gateway/state/deliveries.ts";
 import { claim, sendingPart } from "#gateway/state/outbox.ts";
@@ -61,7 +62,7 @@ test("an adapter that takes nothing is cut off, one that is only behind is not",
   const lanes = { watch: () => undefined, watchDocuments: () => undefined };
   const options = { state, lanes, logger: silentLogger() };
   const channels = new Channels(options as unknown as ConstructorParameters<typeof Channels>[0]);
-  const connection = new AdapterConnection(channels);
+  const connection = new AdapterConnection({ channels } as GatewayContext);
   let isDestroyed = false;
   const client = { send: () => false, destroy: () => (isDestroyed = true), close: () => undefined };
   connection.bind(client as unknown as ClientSocket);

@@ -1,0 +1,22 @@
+import type { Logger } from "#lib/logger.ts";
+
+export interface BotOptions {
+  gatewayUrl: string;
+  /** The gateway's token for adapters; read for each connection. */
+  gatewayToken: () => Promise<string>;
+  /** From BotFather. */
+  botToken: string;
+  /** Another Bot API server; undefined = Telegram's. */
+  apiRoot: string | undefined;
+  /** Telegram user ids that need no code. */
+  owners: string[];
+  members: string[];
+  /** Session of the owners' private chats. */
+  mainSession: string;
+  /** Chats that are served at once. */
+  parallel: number;
+  logger: Logger;
+}
+
+/** Name of the channel, and of this adapter: there is one bot of a token at a time. */
+export const CHANNEL_NAME = "telegram";

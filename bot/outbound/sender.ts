@@ -1,0 +1,169 @@
+import { InlineKeyboard } from "grammy";
+import type { Part, Sender, SendFacts } from "#channel/sender.ts";
+import { systemClock } from "#lib/clock.ts";
+import type { PartOutcome } from "#protocol/channel.ts";
+import type { Delivery } from "#protocol/delivery.ts";
+import { inTopic, type Place, placeOf } from "../chat-key.ts";
+import { marked, plan, type Part as TextPart } from "../format/plan.ts";
+import { grammySignal, type TelegramApi } from "../telegram-api.ts";
+import { type Failure, failureOf } from "./outcome.ts";
+import type { Pace } from "./pace.ts";
+
+/** A longer wait is written down, so that the lease does not run out in it. */
+const MAX_WAIT_MS = 15_000;
+/** Answers whose parts are kept: each part of one asks for them. */
+const MAX_PLANS = 64;
+const NOTHING: TextPart = {
+  index: 0,
+  from: 0,
+  to: 0,
+  html: "(an empty answer)",
+  text: "(an empty answer)",
+};
+
+export interface SenderOptions {
+  api: TelegramApi;
+  pace: Pace;
+  /** From now on nothing else may be said in place of the answer. */
+  onBegun: (inputId: string | null) => void;
+  /** The group has another id. */
+  onMoved: (from: number, to: number) => Promise<void>;
+}
+
+/** Sends the parts of answers to Telegram; one call is one try. */
+export class TelegramSender implements Sender {
+  readonly #options: SenderOptions;
+  readonly #plans = new Map<string, TextPart[]>();
+
+  constructor(options: SenderOptions) {
+    this.#options = options;
+  }
+
+  parts(delivery: Delivery): string[] {
+    return this.#planned(delivery).map(({ html }) => html);
+  }
+
+  async send(part: Part, { mode, mark, signal }: SendFacts): Promise<PartOutcome> {
+    const place = placeOf(part.delivery.target.chatKey);
+    if (!place) {
+      return {
+        state: "refused",
+        reason: `${part.delivery.target.chatKey} is no chat of Telegram's`,
+      };
+    }
+    this.#options.onBegun(part.delivery.inputId);
+    const waitMs = this.#options.pace.reserve(place.chatId);
+    if (waitMs > MAX_WAIT_MS) {
+      return {
+        state: "notSent",
+        reason: "Telegram allows no more messages to this chat now",
+        retryAfterMs: waitMs,
+      };
+    }
+    await systemClock.sleep(waitMs, signal);
+    const planned = this.#planned(part.delivery)[part.number] ?? NOTHING;
+    const text = mark ? marked(planned, `${mark} `) : planned;
+    return mode === "edit"
+      ? this.#edit(part, place, text, signal)
+      : this.#say(part, place, text, signal);
+  }
+
+  #planned(delivery: Delivery): TextPart[] {
+    const known = this.#plans.get(delivery.id);
+    if (known) return known;
+    const made = plan(delivery.text);
+    const parts = made.length > 0 ? made : [NOTHING];
+    this.#plans.set(delivery.id, parts);
+    const [oldest] = this.#plans.keys();
+    if (this.#plans.size > MAX_PLANS && oldest !== undefined) this.#plans.delete(oldest);
+    return parts;
+  }
+
+  async #say(part: Part, place: Place, text: TextPart, signal: AbortSignal): Promise<PartOutcome> {
+    const { api } = this.#options;
+    const post = (to: Place, formatted: boolean) =>
+      api.sendMessage(
+        to.chatId,
+        formatted ? text.html : text.text,
+        { ...inTopic(to), ...look(formatted), ...buttons(part) },
+        grammySignal(signal),
+      );
+    const sent = async (to: Place, formatted: boolean) => {
+      const { message_id } = await post(to, formatted);
+      return { state: "sent", ref: String(message_id) } as const;
+    };
+    return this.#settle(place, (to, formatted) => sent(to, formatted));
+  }
+
+  async #edit(part: Part, place: Place, text: TextPart, signal: AbortSignal): Promise<PartOutcome> {
+    const { api } = this.#options;
+    const { editRef: ref = "" } = part.delivery;
+    const id = Number(ref);
+    const change = async (to: Place, formatted: boolean) => {
+      const words = formatted ? text.html : text.text;
+      await api.editMessageText(
+        to.chatId,
+        id,
+        words,
+        { ...look(formatted), ...buttons(part) },
+        grammySignal(signal),
+      );
+      return { state: "sent", ref } as const;
+    };
+    return this.#settle(place, change, ref);
+  }
+
+  /** Tries once; again only after a refusal that says what to do otherwise. */
+  async #settle(
+    place: Place,
+    attempt: (to: Place, formatted: boolean) => Promise<PartOutcome>,
+    ref?: string,
+  ): Promise<PartOutcome> {
+    let to = place;
+    let formatted = true;
+    for (let tries = 0; ; tries += 1) {
+      try {
+        return await attempt(to, formatted);
+      } catch (error) {
+        const failure = failureOf(error);
+        if (failure.state === "unparsable" && formatted) formatted = false;
+        else if (failure.state === "moved" && tries < 2) {
+          await this.#options.onMoved(place.chatId, failure.to);
+          to = { ...place, chatId: failure.to };
+        } else return this.#final(place.chatId, failure, ref);
+      }
+    }
+  }
+
+  #final(chatId: number, failure: Failure, ref = "?"): PartOutcome {
+    if (failure.state === "same") return { state: "sent", ref };
+    if (failure.state === "lostMessage") return GONE;
+    if (failure.state === "moved") return { state: "notSent", reason: "the group moves" };
+    if (failure.state === "unparsable") {
+      return { state: "refused", reason: "Telegram does not take the text" };
+    }
+    if (failure.state === "notSent" && failure.retryAfterMs !== undefined) {
+      this.#options.pace.pause(chatId, failure.retryAfterMs);
+    }
+    return failure;
+  }
+}
+
+/** The next try sends a message of its own. */
+const GONE: PartOutcome = {
+  state: "notSent",
+  reason: "the status message is gone: the answer comes as a message of its own",
+  retryAfterMs: 0,
+  editLost: true,
+};
+
+const look = (formatted: boolean) => ({
+  ...(formatted ? { parse_mode: "HTML" as const } : {}),
+  link_preview_options: { is_disabled: true },
+});
+
+/** Below the last part of a message whose turn died. */
+function buttons({ delivery: { canRetry, inputId }, number, parts }: Part) {
+  if (!canRetry || inputId === null || number + 1 < parts) return {};
+  return { reply_markup: new InlineKeyboard().text("Try again", `retry:${inputId}`) };
+}

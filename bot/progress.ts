@@ -1,0 +1,163 @@
+import { type Clock, systemClock } from "#lib/clock.ts";
+import { errorMessage } from "#lib/errors.ts";
+import type { Logger } from "#lib/logger.ts";
+import type { EndedNotice, ProgressNotice } from "#protocol/channel.ts";
+import { inTopic, type Place, placeOf } from "./chat-key.ts";
+import type { Pace } from "./outbound/pace.ts";
+import type { TelegramApi } from "./telegram-api.ts";
+
+/** Telegram shows "typing" for five seconds. */
+const TYPING_MS = 4500;
+/** A turn that is over sooner needs no words about it. */
+const FIRST_WORDS_MS = 3000;
+const EDIT_MS = 4000;
+/** The answer takes the status message's place within this, or it is removed. */
+const LEFT_OVER_MS = 10_000;
+/** Without any word about a turn for so long nobody is typing. */
+const SILENT_MS = 15 * 60_000;
+const MAX_WORDS = 200;
+
+export interface ProgressOptions {
+  api: TelegramApi;
+  pace: Pace;
+  logger: Logger;
+  clock?: Clock;
+  /** Writes down which message shows the turn. False: it is over, the message has to go. */
+  shown: (notice: ProgressNotice, ref: string) => Promise<boolean>;
+}
+
+interface Running {
+  place: Place;
+  since: number;
+  heardAt: number;
+  notice: ProgressNotice | undefined;
+  /** Id of the status message; `pending` = on its way. */
+  message: number | "pending" | undefined;
+  shownWords: string;
+  editedAt: number;
+  /** The answer is being sent: nothing may be said over it. */
+  isAnswered: boolean;
+}
+
+/** Shows in each chat that its turn runs: typing, and after a while one message with what it does. News only; nothing depends on it. */
+export class Progress {
+  readonly #options: ProgressOptions;
+  readonly #clock: Clock;
+  /** By the message's id at the gateway. */
+  readonly #running = new Map<string, Running>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: ProgressOptions, signal: AbortSignal) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    signal.addEventListener("abort", () => clearInterval(this.#timer), { once: true });
+  }
+
+  /** A message was taken. */
+  began(inputId: string, place: Place): void {
+    if (this.#running.has(inputId)) return;
+    const now = this.#clock.now();
+    const facts = { shownWords: "", editedAt: 0, isAnswered: false, message: undefined };
+    this.#running.set(inputId, { place, since: now, heardAt: now, notice: undefined, ...facts });
+    this.#type(place);
+    this.#timer ??= setInterval(() => this.#tick(), TYPING_MS);
+  }
+
+  progress(notice: ProgressNotice): void {
+    const place = placeOf(notice.chatKey);
+    if (!place) return;
+    this.began(notice.inputId, place);
+    const running = this.#running.get(notice.inputId);
+    if (!running) return;
+    running.notice = notice;
+    running.heardAt = this.#clock.now();
+    this.#show(notice.inputId, running);
+  }
+
+  /** Its answer is being sent. */
+  answered(inputId: string | null): void {
+    const running = this.#running.get(inputId ?? "");
+    if (running) running.isAnswered = true;
+  }
+
+  ended({ inputId }: EndedNotice): void {
+    const running = this.#running.get(inputId);
+    if (!running) return;
+    running.notice = undefined;
+    this.#running.delete(inputId);
+    if (typeof running.message === "number" && !running.isAnswered) {
+      const { place, message } = running;
+      // An answer that comes takes its place; where none comes, it would stand there for good.
+      setTimeout(() => running.isAnswered || this.#remove(place, message), LEFT_OVER_MS).unref();
+    }
+  }
+
+  #tick(): void {
+    const now = this.#clock.now();
+    for (const [id, running] of this.#running) {
+      if (now - running.heardAt > SILENT_MS) this.#running.delete(id);
+      else if (!running.isAnswered) {
+        this.#type(running.place);
+        this.#show(id, running);
+      }
+    }
+    if (this.#running.size > 0) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #type(place: Place): void {
+    const { api, logger } = this.#options;
+    const where = place.topic === undefined ? {} : { message_thread_id: place.topic };
+    api.sendChatAction(place.chatId, "typing", where).catch((error: unknown) => {
+      logger.debug({ error: errorMessage(error) }, "typing was not shown");
+    });
+  }
+
+  #show(inputId: string, running: Running): void {
+    const { notice, message, since, editedAt, shownWords, isAnswered } = running;
+    const now = this.#clock.now();
+    const words = notice?.words.slice(0, MAX_WORDS) ?? "";
+    if (isAnswered || !notice || words === "" || words === shownWords) return;
+    if (now - since < FIRST_WORDS_MS || now - editedAt < EDIT_MS || message === "pending") return;
+    running.shownWords = words;
+    running.editedAt = now;
+    if (message === undefined) void this.#begin(inputId, running, notice);
+    else void this.#edit(running.place, message, words);
+  }
+
+  async #begin(inputId: string, running: Running, notice: ProgressNotice): Promise<void> {
+    const { api, pace, logger, shown } = this.#options;
+    const { place } = running;
+    running.message = "pending";
+    try {
+      await this.#clock.sleep(pace.reserve(place.chatId));
+      if (running.isAnswered || !this.#running.has(inputId)) return;
+      const quiet = { ...inTopic(place), disable_notification: true };
+      const text = `⏳ ${running.shownWords}`;
+      const { message_id } = await api.sendMessage(place.chatId, text, quiet);
+      if (await shown(notice, String(message_id))) running.message = message_id;
+      else this.#remove(place, message_id);
+    } catch (error) {
+      running.message = undefined;
+      logger.debug({ error: errorMessage(error) }, "a status message was not shown");
+    }
+  }
+
+  async #edit({ chatId }: Place, message: number, words: string): Promise<void> {
+    const { api, pace, logger } = this.#options;
+    try {
+      await this.#clock.sleep(pace.reserve(chatId));
+      await api.editMessageText(chatId, message, `⏳ ${words}`);
+    } catch (error) {
+      logger.debug({ error: errorMessage(error) }, "a status message was not changed");
+    }
+  }
+
+  #remove({ chatId }: Place, message: number): void {
+    const { api, logger } = this.#options;
+    api.deleteMessage(chatId, message).catch((error: unknown) => {
+      logger.debug({ error: errorMessage(error) }, "a status message was not removed");
+    });
+  }
+}

@@ -1,0 +1,54 @@
+import { ArgusError, type ErrorCode, errorMessage } from "#lib/errors.ts";
+
+// What people read in the chat: plain words, and what they can do.
+
+export const WORDS = {
+  welcome:
+    "Hello! Write to me as to a colleague; I answer when I am done. /help shows what else you can say.",
+  askConsent:
+    "An owner can let me in here: write /start, and I answer in this group when I am named.",
+  groupReady: "I am here. Name me or answer one of my messages when you want something.",
+  tooFast: "That was a lot at once: this message was not taken. Wait a minute and send it again.",
+  nothingRuns: "Nothing is running.",
+  stopping: "Stopped.",
+  fresh:
+    "A new conversation begins with your next message. The old one stays in the agent's history.",
+  failed:
+    "Something went wrong on my side, and this was not taken. Try it again; if it stays so, tell the owner to look at the log.",
+} as const;
+
+export function pairingWords(code: string): string {
+  return `I do not know you yet. Give my owner this code, it is good for an hour:\n\n${code}\n\nThey let you in by writing “/approve ${code}” to me, or with: argus people approve ${code}`;
+}
+
+const ADVICE: Partial<Record<ErrorCode, string>> = {
+  Busy: "Too many messages wait already: this one was not taken. Send it again when some are answered.",
+  TooLarge: "This is too long for one message: send it in pieces or as a file. It was not taken.",
+  NotFound: "This chat has no session any more. Write /start to get one.",
+};
+
+/** Why a message was not taken. */
+export function refusalWords(error: unknown): string {
+  if (!(error instanceof ArgusError)) return WORDS.failed;
+  return ADVICE[error.code] ?? `This was not taken: ${errorMessage(error)}`;
+}
+
+export const COMMANDS = [
+  { command: "new", description: "begin a new conversation" },
+  { command: "stop", description: "stop what is running" },
+  { command: "status", description: "what I am doing, and what waits" },
+  { command: "where", description: "which session this chat talks to" },
+  { command: "cron", description: "the schedules of this session" },
+  { command: "heartbeat", description: "look at HEARTBEAT.md now" },
+  { command: "approve", description: "let somebody in (owners)" },
+  { command: "help", description: "what you can say" },
+] as const;
+
+export function helpWords(): string {
+  const lines = COMMANDS.map(({ command, description }) => `/${command} – ${description}`);
+  return [
+    "Write, and I answer. Photos, files and voice messages go to the agent too.",
+    "",
+    ...lines,
+  ].join("\n");
+}

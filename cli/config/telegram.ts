@@ -1,0 +1,78 @@
+import { readFile } from "node:fs/promises";
+import { z } from "zod";
+import type { BotOptions } from "#bot/options.ts";
+import type { Logger } from "#lib/logger.ts";
+import { type Environment, httpUrl, logLevel, parseEnvironment } from "../config.ts";
+
+const people = z
+  .string()
+  .regex(
+    /^\s*\d{1,16}([\s,]+\d{1,16})*\s*$/,
+    "give user ids as numbers, several by commas; @userinfobot tells yours",
+  )
+  .transform((text) => text.split(/[\s,]+/).filter(Boolean))
+  .default([]);
+
+/** Environment of `argus telegram`. */
+export const TelegramEnvironment = z.object({
+  ARGUS_GATEWAY_URL: httpUrl()
+    .default("http://127.0.0.1:8080")
+    .meta({ description: "Base URL of the gateway" }),
+  ARGUS_GATEWAY_TOKEN_FILE: z.string().optional().meta({
+    description:
+      "File with the token that the gateway knows adapters by; read again for each connection",
+  }),
+  ARGUS_TOKEN: z.string().optional().meta({
+    description: "The admin token instead; or ARGUS_TOKEN_FILE",
+  }),
+  ARGUS_TELEGRAM_TOKEN: z
+    .string({ error: "set it, or ARGUS_TELEGRAM_TOKEN_FILE: BotFather gives it to you" })
+    .regex(/^\d+:[\w-]{10,}$/, "does not look like BotFather's token, for example 123456:AbC…")
+    .meta({ description: "The bot's token from BotFather; or ARGUS_TELEGRAM_TOKEN_FILE" }),
+  ARGUS_TELEGRAM_API: httpUrl()
+    .optional()
+    .meta({ description: "Another Bot API server; else Telegram's" }),
+  ARGUS_TELEGRAM_OWNERS: people.meta({
+    description: "User ids of the owners, by commas: they may do everything, without a code",
+  }),
+  ARGUS_TELEGRAM_MEMBERS: people.meta({
+    description: "User ids of people who may write without a code",
+  }),
+  ARGUS_TELEGRAM_SESSION: z
+    .string()
+    .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "lower-case letters, digits, dashes")
+    .default("main")
+    .meta({ description: "Session of the owners' private chats" }),
+  ARGUS_TELEGRAM_PARALLEL: z
+    .string()
+    .regex(/^([1-9]|[1-5]\d|6[0-4])$/, "give a number from 1 to 64")
+    .default("32")
+    .transform(Number)
+    .meta({ description: "Chats that are served at once" }),
+  ARGUS_LOG_LEVEL: logLevel(),
+});
+
+export function telegramSettings(environment: Environment): z.output<typeof TelegramEnvironment> {
+  return parseEnvironment(TelegramEnvironment, environment, {
+    secrets: ["ARGUS_TOKEN", "ARGUS_TELEGRAM_TOKEN"],
+  });
+}
+
+/** Options of the bot from its settings. */
+export function telegramOptions(
+  set: z.output<typeof TelegramEnvironment>,
+  logger: Logger,
+): BotOptions {
+  const { ARGUS_GATEWAY_TOKEN_FILE: file, ARGUS_TOKEN: token = "" } = set;
+  return {
+    gatewayUrl: set.ARGUS_GATEWAY_URL,
+    gatewayToken: async () => (file ? (await readFile(file, "utf8")).trim() : token),
+    botToken: set.ARGUS_TELEGRAM_TOKEN,
+    apiRoot: set.ARGUS_TELEGRAM_API,
+    owners: set.ARGUS_TELEGRAM_OWNERS,
+    members: set.ARGUS_TELEGRAM_MEMBERS,
+    mainSession: set.ARGUS_TELEGRAM_SESSION,
+    parallel: set.ARGUS_TELEGRAM_PARALLEL,
+    logger,
+  };
+}
