@@ -22,7 +22,8 @@ import { ResourceWatch } from "./resource-watch.ts";
 import { causeOfDeath, type Facts, readiness, refuseTurns, statusOf } from "./status.ts";
 import { leaveFailure, writeTermination } from "./termination.ts";
 import { chooseTurnDefaults } from "./turn-defaults.ts";
-import { heartbeatDigest, readContext, seedWorkspace } from "./workspace.ts";
+import { heartbeatDigest, seedWorkspace } from "./workspace.ts";
+import { workspaceRequest } from "./workspace-files.ts";
 
 /** For a running turn after SIGTERM; a pod's grace period is 5 s longer. */
 const GRACE_MS = 25_000;
@@ -136,7 +137,8 @@ class Bridge {
         prepare: () => this.#prepare(),
         explainKill: () => this.#watch.explainKill(),
         noNewTurns: () => refuseTurns(this.#draining, this.#watch.sample),
-        own: (method) => (method === "bridge/context" ? this.#context(workspace) : undefined),
+        own: (method, params) =>
+          workspaceRequest({ workspace, digest: this.#digest }, method, params),
         onTurnEnd: () => this.#readDigest(),
         ...pick(this.#options.tuning, "askDeadlineMs", "ringBytes", "livenessMs"),
       },
@@ -267,10 +269,6 @@ class Bridge {
       ...(this.#digest === undefined ? {} : { heartbeatDigest: this.#digest }),
       ...(this.#warning === undefined ? {} : { warning: this.#warning }),
     };
-  }
-
-  async #context(workspace: string): Promise<unknown> {
-    return { files: await readContext(workspace), heartbeatDigest: this.#digest };
   }
 
   #facts(listener: Listener): Facts {
