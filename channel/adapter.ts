@@ -14,7 +14,9 @@ import {
   NextResult,
   ProgressNotice,
 } from "#protocol/channel.ts";
+import { CHANNEL_FILE, FetchNotice } from "#protocol/channel-files.ts";
 import { deliver } from "./deliver.ts";
+import { HandIn, type OpenFile } from "./hand-in.ts";
 import { Link } from "./link.ts";
 import type { Sender } from "./sender.ts";
 
@@ -36,6 +38,8 @@ export interface AdapterOptions {
   /** Chats that are served at once, each in its order; at most `MAX_HELD`. */
   parallel: number;
   logger: Logger;
+  /** Files of the channel that messages named as attachments. */
+  openFile?: OpenFile;
   onEnded?: (notice: EndedNotice) => void;
   onProgress?: (notice: ProgressNotice) => void;
 }
@@ -69,13 +73,14 @@ export function startAdapter(options: AdapterOptions, signal: AbortSignal): Adap
   ready.promise.catch(() => undefined);
   const link = new Link({
     ...options,
-    onNotice: (method, params) => news(options, method, params),
+    onNotice: (method, params) => news({ ...options, handIn }, method, params),
     holding: () => [...at.keys()],
     onGreeted: ({ epoch, held }) => {
       logger.info({ epoch, held: held.length }, "connected to the gateway");
       ready.resolve();
     },
   });
+  const handIn = options.openFile && new HandIn(link, options.openFile, stopping);
   const work: Work = { link, at, options, stopping, signal: hard.signal };
   const lanes = Array.from({ length: Math.min(parallel, MAX_HELD) }, () => serve(work));
   void draining(stopping, lanes, hard.signal).then(() => hard.abort());
@@ -146,7 +151,13 @@ function renew({ link, at }: Work): void {
   void link.ask(CHANNEL.renew, { deliveryIds }, HeldResult).catch(() => undefined);
 }
 
-function news({ onEnded, onProgress }: AdapterOptions, method: string, params: unknown): void {
+type Hearing = Pick<AdapterOptions, "onEnded" | "onProgress"> & { handIn: HandIn | undefined };
+
+function news({ onEnded, onProgress, handIn }: Hearing, method: string, params: unknown): void {
+  if (method === CHANNEL_FILE.fetch) {
+    const { data } = FetchNotice.safeParse(params);
+    if (data) void handIn?.wanted(data);
+  }
   if (method === CHANNEL.ended) {
     const { data } = EndedNotice.safeParse(params);
     if (data) onEnded?.(data);

@@ -1,6 +1,7 @@
 import type { Logger } from "#lib/logger.ts";
 import type { Authenticator } from "./auth.ts";
 import type { Channels } from "./channels/channels.ts";
+import type { FileDesk } from "./channels/file-desk.ts";
 import type { Crons } from "./crons.ts";
 import type { Directory } from "./directory.ts";
 import type { EventEnds } from "./event-ends.ts";
@@ -27,6 +28,7 @@ export interface GatewayContext {
   crons: Crons;
   keeper: SessionKeeper;
   channels: Channels;
+  files: FileDesk;
   store: Store;
   nodes: Nodes;
   /** Asks for the public keys to be written again: a pod did not know ours. */

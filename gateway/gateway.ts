@@ -7,6 +7,7 @@ import { CLOSE } from "#protocol/client.ts";
 import { LABEL } from "#protocol/pod.ts";
 import { Authenticator } from "./auth.ts";
 import { Channels } from "./channels/channels.ts";
+import { FileDesk } from "./channels/file-desk.ts";
 import type { GatewayContext, LaneContext } from "./context.ts";
 import { Crons } from "./crons.ts";
 import { Directory } from "./directory.ts";
@@ -136,6 +137,7 @@ async function openWith(
     keeper,
     liveness: new Liveness(),
     republish: publisher.again,
+    files: new FileDesk(signal),
     logger,
     signal,
   };

@@ -7,13 +7,13 @@ import { RPC_ERROR } from "#protocol/envelope.ts";
 import {
   BRIDGE_FILE,
   CHUNK_BYTES,
-  type GetFileResult,
   GetFileParams,
+  type GetFileResult,
   MAX_FILE_IN_BYTES,
   MAX_FILE_OUT_BYTES,
   PutFileParams,
-  type StatFileResult,
   StatFileParams,
+  type StatFileResult,
 } from "#protocol/workspace-files.ts";
 import { RpcFailure } from "./rpc.ts";
 import { readContext } from "./workspace.ts";
@@ -52,7 +52,8 @@ async function putFile(workspace: string, params: unknown) {
   const flags = O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | (offset === 0 ? O_TRUNC : 0);
   await withFile(part, flags, async (file) => {
     const { size } = await regular(file, path);
-    if (size < offset) throw refused(`${path} has ${size} bytes so far, not ${offset}: begin anew.`);
+    if (size < offset)
+      throw refused(`${path} has ${size} bytes so far, not ${offset}: begin anew.`);
     // A repeat of a piece writes the same again.
     await file.truncate(offset);
     await file.write(bytes, 0, bytes.length, offset);
@@ -99,17 +100,17 @@ async function withExisting<T>(
   path: string,
   use: (file: FileHandle, real: string) => Promise<T>,
 ): Promise<T> {
-  const name = beneath(isAbsolute(path) ? relative(workspace, path) : path);
+  const name = beneath(isAbsolute(path) ? relative(workspace, path) : path, path);
   const real = join(await realFolder(workspace, dirname(name)), basename(name));
   return await withFile(real, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, (file) => use(file, real));
 }
 
 /** The path in normal form; outside of the workspace there is none. */
-function beneath(path: string): string {
+function beneath(path: string, named = path): string {
   const name = normalize(path);
   const isInside = !isAbsolute(name) && name !== ".." && !name.startsWith(`..${sep}`);
   if (isInside && name !== "." && !name.endsWith(sep) && !name.includes("\0")) return name;
-  throw refused(`${path} is no file in the workspace.`);
+  throw refused(`${named} is no file in the workspace.`);
 }
 
 /** The folder, made where it is missing, also those above it; none of them through a link. */

@@ -21,6 +21,8 @@ import type { AdapterConnection } from "./adapter-connection.ts";
 import type { AdapterMethod } from "./adapter-frames.ts";
 import { chatMethods } from "./chat-methods.ts";
 import { takeUp } from "./claims.ts";
+import { FILE_METHODS } from "./file-methods.ts";
+import { holding } from "./holding.ts";
 import type { Holder } from "./outbox.ts";
 
 /** What an adapter may ask for, besides `delivery/next`, which waits. Each commits before it answers. */
@@ -32,15 +34,17 @@ export const METHODS: Record<string, AdapterMethod> = {
   [CHANNEL.renew]: renewLeases,
   [CHANNEL.release]: giveBack,
   ...chatMethods,
+  ...FILE_METHODS,
 };
 
 async function hello(connection: AdapterConnection, params: unknown): Promise<HelloResult> {
   if (connection.by) throw new ArgusError("InvalidInput", "This connection has said hello.");
-  const { channel, adapter, epoch: known, holding } = HelloParams.parse(params);
+  const { channel, adapter, epoch: known, holding: named } = HelloParams.parse(params);
   const epoch = await connection.channels.greet(adapter, known, connection);
   const by = { adapter, epoch };
   connection.greeted(channel, by);
-  const held = await takeUp(connection, by, holding);
+  const held = await takeUp(connection, by, named);
+  connection.channels.options.files.adapterCame(channel);
   const { logger } = connection.channels.options;
   logger.info({ channel, adapter, epoch, held: held.length }, "adapter connected");
   return { epoch, leaseMs: LEASE_MS, maxHeld: MAX_HELD, held };
@@ -96,19 +100,6 @@ async function eachHeld(
   };
   await Promise.all(HeldParams.parse(params).deliveryIds.map(one));
   return { lost };
-}
-
-/** Throws `Conflict` when this connection does not hold the delivery (any more). */
-function holding(connection: AdapterConnection, id: string): { by: Claimant; lane: Holder } {
-  const { by, held, channels } = connection;
-  const lane = channels.outbox.holder(held.get(id)?.uid ?? "")?.lane;
-  const found = lane?.state.current.deliveries.find((each) => each.id === id);
-  if (by && lane && found?.claim?.adapter === by.adapter && found.claim.epoch === by.epoch) {
-    return { by, lane };
-  }
-  held.delete(id);
-  const words = `Delivery ${id} is not claimed by this connection (any more): send nothing of it.`;
-  throw new ArgusError("Conflict", words, { delivery: id });
 }
 
 async function input(connection: AdapterConnection, params: unknown): Promise<InputResult> {

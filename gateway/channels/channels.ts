@@ -8,6 +8,7 @@ import { ALL, type DocumentWatcher, type Lanes } from "../lanes/lanes.ts";
 import { epochOf, greet } from "../state/adapters.ts";
 import type { GatewayState } from "../state/gateway-state.ts";
 import type { AdapterConnection } from "./adapter-connection.ts";
+import type { FileDesk } from "./file-desk.ts";
 import { Outbox } from "./outbox.ts";
 
 /** Connections of adapters; a further one is refused as busy. */
@@ -17,7 +18,10 @@ export interface ChannelsOptions {
   state: GatewayState;
   lanes: Lanes;
   directory: Directory;
+  files: FileDesk;
   logger: Logger;
+  /** Aborts when the gateway stops. */
+  signal: AbortSignal;
 }
 
 /** The channels' adapters that are connected, and what there is for them. */
@@ -34,6 +38,9 @@ export class Channels implements DocumentWatcher {
       for (const each of this.#of(channel)) each.serve();
     };
     this.outbox = new Outbox({ logger: options.logger, onReady });
+    options.files.tell = (channel, method, params) => {
+      for (const each of this.#of(channel)) each.notify(method, params);
+    };
     options.lanes.watchDocuments(this);
     options.lanes.watch(ALL, {
       onProgress: (progress, session) => this.#tellProgress(progress, session),

@@ -12,7 +12,7 @@ import { dueAt, type Head, headsOf } from "./heads.ts";
 const LOOK_AGAIN_MS = 1000;
 
 /** What an outbox needs of a session's lane. */
-export type Holder = Pick<Lane, "state" | "limit">;
+export type Holder = Pick<Lane, "state" | "limit" | "ask">;
 
 interface Entry {
   lane: Holder;

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { backoffMs } from "#lib/clock.ts";
-import { errorMessage } from "#lib/errors.ts";
+import { ArgusError, errorMessage } from "#lib/errors.ts";
 import type { OpenTurn } from "#protocol/lane-entry.ts";
 import type { TurnProgress } from "#protocol/lane-methods.ts";
 import { nextWork, type Work } from "../state/next.ts";
@@ -71,6 +71,19 @@ export class Lane {
   /** What the turn that runs is doing, in words; empty when none runs. */
   get running(): string {
     return this.#turns.words;
+  }
+
+  /** Asks the session's bridge something beside the turns. Throws `Unavailable` while it cannot be asked. */
+  async ask(method: string, params: unknown, signal: AbortSignal): Promise<unknown> {
+    const { world } = this.#options;
+    if (this.#link && !this.#link.isGone) return await this.#link.request(method, params);
+    const found = await world.reach({ onTurnEnd: () => undefined }, signal);
+    if ("waitsFor" in found) throw new ArgusError("Unavailable", found.waitsFor);
+    try {
+      return await found.request(method, params);
+    } finally {
+      found.close();
+    }
   }
 
   /** There may be something to do. */

@@ -24,6 +24,8 @@ export interface PromptFacts {
   text: string;
   events: readonly Pick<LaneEvent, "kind" | "text" | "meta" | "createdAt">[];
   files: ContextFiles;
+  /** Words about the files that came with the message. */
+  attachments?: string;
   /** What the thread has in its history already. */
   told: Told["files"];
 }
@@ -41,6 +43,7 @@ export function prompt(facts: PromptFacts): Prompt {
     argusBlock(facts.session),
     ...blocks,
     body(facts),
+    facts.attachments ?? "",
     eventBlock(facts.events),
     instructions(facts.kind),
   ];

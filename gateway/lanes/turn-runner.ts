@@ -3,6 +3,7 @@ import { ArgusError } from "#lib/errors.ts";
 import type { OpenTurn } from "#protocol/lane-entry.ts";
 import { MAX_TOLD_THREADS, type SessionDocument } from "#protocol/session-document.ts";
 import { endTurn, loseThread } from "../state/turns.ts";
+import { attachmentWords, bringAttachments, imageItems } from "./attachments.ts";
 import { hasTasks, knowTasks } from "./heartbeat.ts";
 import type { LaneOptions } from "./lane.ts";
 import { type Link, Refused } from "./lane-peer.ts";
@@ -52,9 +53,10 @@ export class TurnRunner {
   async settle(turn: OpenTurn, link: Link, mainThread: () => Promise<string>): Promise<void> {
     const { state, world, limit, name, onEnded } = this.#options;
     const threadId = turn.threadId ?? (await mainThread());
-    const { text, told } = await this.#prompt(turn, threadId, link);
+    const { text, told, images } = await this.#prompt(turn, threadId, link);
     world.logger.info({ session: name, turn: turn.id, threadId }, "turn is being started");
-    const start = { id: turn.id, threadId, input: [{ type: "text", text, text_elements: [] }] };
+    const input = [{ type: "text", text, text_elements: [] }, ...images];
+    const start = { id: turn.id, threadId, input };
     const end = await this.#run(link, start, turn);
     if (isLost(end) && state.current.mainThread === threadId) return this.#lose(threadId);
     // After a compaction, or when it was told other words earlier, nobody knows what the thread still has.
@@ -118,16 +120,20 @@ export class TurnRunner {
   }
 
   async #prompt(turn: OpenTurn, threadId: string, link: Link) {
-    const { state, name } = this.#options;
+    const { state, name, world } = this.#options;
     const { inputs, events, told } = state.current;
-    return prompt({
+    const input = inputs.find(({ id }) => id === turn.inputId);
+    const brought = input ? await bringAttachments(input, link, world.files) : [];
+    const whole = prompt({
       session: name,
       kind: turn.kind,
-      text: inputs.find(({ id }) => id === turn.inputId)?.text ?? "",
+      text: input?.text ?? "",
+      attachments: attachmentWords(brought),
       events: events.filter(({ id }) => turn.eventIds.includes(id)),
       files: (await this.#context(link)) ?? {},
       told: toldTo(told, threadId),
     });
+    return { ...whole, images: imageItems(brought) };
   }
 
   /** The workspace's context files; undefined = the bridge cannot give them: the turn runs without. */

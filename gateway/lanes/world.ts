@@ -2,6 +2,7 @@ import type { ArgusSession } from "#crds/kinds.ts";
 import { type Clock, systemClock } from "#lib/clock.ts";
 import { ArgusError } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
+import type { FileDesk } from "../channels/file-desk.ts";
 import type { LaneContext } from "../context.ts";
 import { dialBridge } from "../dial.ts";
 import { bridgeAddress, isReady } from "../pod.ts";
@@ -22,6 +23,8 @@ export interface LaneWorld {
   isUp(): boolean;
   /** A connection to its bridge, or in words what that waits for. Throws what is worth another try. */
   reach(events: LinkEvents, signal: AbortSignal): Promise<Link | { waitsFor: string }>;
+  /** Where files that came with a message are had. */
+  files: Pick<FileDesk, "fetch">;
   /** Calls `handler` after each change of the session or its pod. Returns the unsubscribe function. */
   watch(handler: () => void): () => void;
 }
@@ -50,6 +53,7 @@ export function clusterWorld(context: LaneContext, name: string, uid: string): L
   return {
     clock: systemClock,
     logger,
+    files: context.files,
     session,
     heldBy: () => (mayStart() ? undefined : WAITING),
     isUp: () => address() !== undefined,

@@ -219,6 +219,7 @@ export class LaneSim {
         session: () => SESSION,
         heldBy: () => undefined,
         isUp: () => true,
+        files: { fetch: () => Promise.reject(new Error("no channel has files here")) },
         watch: () => () => undefined,
         reach: async ({ onTurnEnd }) => new SimLink(this, alive, onTurnEnd),
       },

@@ -60,7 +60,7 @@ test("health tells the oldest open delivery and why it waits", () => {
 test("an adapter that takes nothing is cut off, one that is only behind is not", () => {
   const state = { current: { adapters: NO_ADAPTERS } };
   const lanes = { watch: () => undefined, watchDocuments: () => undefined };
-  const options = { state, lanes, logger: silentLogger() };
+  const options = { state, lanes, files: {}, logger: silentLogger() };
   const channels = new Channels(options as unknown as ConstructorParameters<typeof Channels>[0]);
   const connection = new AdapterConnection({ channels } as GatewayContext);
   let isDestroyed = false;
