@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { conditionList } from "./condition.ts";
+import { webhookList } from "./webhooks.ts";
 
 /** Without a bound the API server estimates the cost of a rule over such a map by the largest request. */
 const MAX_ENTRIES = { maxProperties: 32 };
@@ -182,6 +183,7 @@ export const ArgusSessionSpec = z
       .max(16)
       .optional()
       .meta({ "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"] }),
+    webhooks: webhookList(),
     resources: z
       .object({ requests: quantityMap().optional(), limits: quantityMap().optional() })
       .prefault({}),

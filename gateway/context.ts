@@ -13,6 +13,7 @@ import type { PodTokens } from "./pod-tokens.ts";
 import type { SessionKeeper } from "./sessions/keeper.ts";
 import type { GatewayState } from "./state/gateway-state.ts";
 import type { Store } from "./store/store.ts";
+import type { WebhookSecrets } from "./webhooks/secrets.ts";
 
 /** What every connection needs; there is one per gateway. */
 export interface GatewayContext {
@@ -31,6 +32,7 @@ export interface GatewayContext {
   files: FileDesk;
   store: Store;
   nodes: Nodes;
+  webhookSecrets: WebhookSecrets;
   /** Asks for the public keys to be written again: a pod did not know ours. */
   republish: () => void;
   logger: Logger;
@@ -41,5 +43,5 @@ export interface GatewayContext {
 /** What lanes need of it. */
 export type LaneContext = Omit<
   GatewayContext,
-  "lanes" | "eventEnds" | "crons" | "channels" | "nodes"
+  "lanes" | "eventEnds" | "crons" | "channels" | "nodes" | "webhookSecrets"
 >;

@@ -29,6 +29,7 @@ import { type GatewayState, openGatewayState } from "./state/gateway-state.ts";
 import { forgetSession } from "./state/titles.ts";
 import type { Store } from "./store/store.ts";
 import { STOPPING } from "./upgrade.ts";
+import { WebhookSecrets } from "./webhooks/secrets.ts";
 
 /** Clients get this long to take their close frame. */
 const DRAIN_MS = 3000;
@@ -143,8 +144,9 @@ async function openWith(
   };
   const served = await openLanes(store, shared, readiness);
   const crons = new Crons({ kube, namespace });
+  const webhookSecrets = new WebhookSecrets({ kube, namespace, logger });
   const nodes = new Nodes({ context: shared, lanes: served.lanes, secret: options.adminToken });
-  const context: GatewayContext = { ...shared, ...served, crons, nodes };
+  const context: GatewayContext = { ...shared, ...served, crons, nodes, webhookSecrets };
   return {
     context,
     store,

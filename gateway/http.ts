@@ -9,6 +9,7 @@ import { eventRoutes } from "./http-routes/events.ts";
 import { heartbeatRoutes } from "./http-routes/heartbeat.ts";
 import { nodeHostRoutes, nodeRoutes } from "./http-routes/nodes.ts";
 import { stateRoutes } from "./http-routes/state.ts";
+import { webhookRoutes } from "./http-routes/webhooks.ts";
 import { mcpRoutes } from "./mcp/routes.ts";
 import { modelProxy } from "./model-proxy.ts";
 import { NODES_PATH } from "./nodes/door.ts";
@@ -44,6 +45,7 @@ export async function startHttp(
   publicRoutes(app, () => (context ? waitsFor() : [...waitsFor(), "the gateway starts"]));
   adminRoutes(app, ready);
   eventRoutes(app, ready);
+  webhookRoutes(app, ready);
   cronJobRoutes(app, ready);
   heartbeatRoutes(app, ready);
   callRoutes(app, ready);

@@ -83,6 +83,13 @@ export const EventStatus = z.object({
 });
 export type EventStatus = z.infer<typeof EventStatus>;
 
+/** `POST` of another program's webhook; its name and key stand in the session's `spec.webhooks`. */
+export const WEBHOOK_PATH = "/webhooks/:session/:name";
+
+/** 202: it is an event of the session. Refusals as above; 401 = the signature does not hold, with what is wrong. */
+export const WebhookAnswer = EventAnswer.omit({ reason: true });
+export type WebhookAnswer = z.infer<typeof WebhookAnswer>;
+
 /** The body of a refusal; `code` only where a machine must tell it from others of the same status. */
 export const EventRefusal = z.object({
   detail: z.string().optional(),

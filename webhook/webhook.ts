@@ -1,10 +1,10 @@
 import { type Adapter, startAdapter } from "#channel/adapter.ts";
 import type { Part, Sender, SendFacts } from "#channel/sender.ts";
+import { keyOf, signed } from "#lib/standard-webhooks.ts";
 import type { PartOutcome } from "#protocol/channel.ts";
 import { MAX_PARTS } from "#protocol/delivery.ts";
 import type { Route, WebhookOptions } from "./options.ts";
 import { post } from "./post.ts";
-import { keyOf, signed } from "./signature.ts";
 
 /** Characters of one part's text. */
 const PART_CHARACTERS = 16 * 1024;

@@ -26,6 +26,7 @@ export const OTHER: Record<string, [value: unknown, beside?: Values]> = {
   "gateway.persistence.storageClassName": ["fast"],
   "gateway.persistence.accessMode": ["ReadWriteOnce"],
   "gateway.service.port": [9090],
+  "gateway.webhookSecrets": [["ci-key"]],
   "gateway.service.annotations": [{ a: "b" }],
   "model.upstream": ["http://model:9000"],
   "model.name": ["other"],

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { AGAIN_MARK } from "#channel/sender.ts";
 import type { EndedDelivery } from "#protocol/delivery.ts";
@@ -8,6 +8,7 @@ import { type Posted, WebhookReceiver } from "#test/fakes/webhook-receiver.ts";
 import { AdapterPeer } from "#test/support/adapter-peer.ts";
 import { ArgusUp } from "#test/support/argus-up.ts";
 import { eventually } from "#test/support/eventually.ts";
+import { kubectlPath } from "#test/support/kubectl.ts";
 import { blocksOf } from "#test/support/page-blocks.ts";
 import { proofSize } from "#test/support/proof.ts";
 import { proofSeed } from "#test/support/seed.ts";
@@ -16,16 +17,19 @@ import { randomSource } from "../bench/relay/random-lines.ts";
 const root = join(import.meta.dirname, "..", "..");
 const PAGE = "docs/channels.md";
 const [RUN = "", DECIDE = ""] = blocksOf(PAGE, "sh");
+const [ALLOW = "", SEND = ""] = blocksOf("docs/webhooks.md", "sh");
 const SECRET = /ARGUS_WEBHOOK_SECRET='([^']+)'/.exec(RUN)?.[1] ?? "";
 const GATEWAY = "argus.ts gateway";
 const ADAPTER = "argus.ts webhook";
 
 let up: ArgusUp;
 let receiver: WebhookReceiver;
+let path = "";
 const adapter = { isWanted: true, child: undefined as ChildProcess | undefined };
 let kept = Promise.resolve();
 beforeAll(async () => {
   receiver = await WebhookReceiver.start(SECRET);
+  path = [dirname(await kubectlPath()), process.env.PATH].join(delimiter);
   up = await ArgusUp.start();
   kept = keepAdapter();
 });
@@ -42,7 +46,7 @@ function shell(block: string): ChildProcess {
   const words = block
     .replace("http://127.0.0.1:8080", up.url)
     .replace("https://receiver.example/argus", receiver.url);
-  const env = { PATH: process.env.PATH ?? "", HOME: up.data, ARGUS_DATA: up.data };
+  const env = { PATH: path, HOME: up.data, ARGUS_DATA: up.data, KUBECONFIG: up.kubeconfig };
   return spawn("sh", ["-euc", words], { cwd: root, env, stdio: ["ignore", "pipe", "pipe"] });
 }
 
@@ -130,6 +134,21 @@ test("what is given up or waits is shown, sent again and dropped by the page's c
   expect(said).toMatch(/later +waiting .*no adapter of channel pager has taken it yet/);
   await eventually("the dead one was posted", () => postsOf(inputId).length === 1);
   await eventually("nothing is open", async () => (await deliveries()).deliveries.length === 0);
+});
+
+test("a program's webhook, signed as the page says, is told in a turn once", async () => {
+  await output(ALLOW);
+  const sent = await eventually("the gateway knows the webhook", () => output(SEND));
+  expect(JSON.parse(sent)).toEqual({ ok: true, sessionId: "main", state: "queued" });
+  expect(JSON.parse(await output(SEND))).toMatchObject({ state: "duplicate" });
+  const client = await up.connect({ session: "main" });
+  const event = await eventually("its turn", async () => {
+    const { events } = await client.request("argus/event/list", { limit: 10 });
+    const [newest] = events as { key: string; state: string }[];
+    return newest?.state === "Succeeded" && newest;
+  });
+  expect(event.key).toBe("webhook/ci/build-17");
+  await client.close();
 });
 
 type Moment = "accepted" | "posted" | "answered";

@@ -2,8 +2,8 @@ import { createHmac } from "node:crypto";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { webhookSettings } from "#cli/config/webhook.ts";
+import { keyOf, signed } from "#lib/standard-webhooks.ts";
 import { MAX_RETRY_AFTER_MS, outcomeOf } from "#webhook/outcome.ts";
-import { keyOf, signed } from "#webhook/signature.ts";
 import { cutUp, urlFor } from "#webhook/webhook.ts";
 
 const NOW = Date.parse("2026-01-02T03:04:05Z");

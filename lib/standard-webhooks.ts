@@ -20,9 +20,14 @@ export function keyOf(secret: string): Buffer {
 }
 
 /** Pure; `nowMs` in ms since the epoch. */
-export function signed(body: string, id: string, key: Buffer, nowMs: number): SignedHeaders {
+export function signed(
+  body: string | Buffer,
+  id: string,
+  key: Buffer,
+  nowMs: number,
+): SignedHeaders {
   const timestamp = String(Math.floor(nowMs / 1000));
-  const mac = createHmac("sha256", key).update(`${id}.${timestamp}.${body}`).digest("base64");
+  const mac = createHmac("sha256", key).update(`${id}.${timestamp}.`).update(body).digest("base64");
   return {
     "webhook-id": id,
     "webhook-timestamp": timestamp,
