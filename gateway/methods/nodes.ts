@@ -32,8 +32,9 @@ const METHODS: Record<string, NodeMethod> = {
     streams?.close(NodeStreamCloseParams.parse(params).streamId);
     return {};
   },
-  "argus/node/pending": async ({ nodes, session }) => ({
-    pairings: nodes.pairings.rows(Date.now()),
+  "argus/node/pending": async ({ nodes, session, isAdmin }) => ({
+    // Whoever sees a code could take the device: others have to read it from the device itself.
+    pairings: isAdmin ? nodes.pairings.rows(Date.now()) : [],
     approvals: nodes.approvals(session),
   }),
   "argus/node/approve": approve,
