@@ -23,8 +23,8 @@ export function mcpRoutes(
   const sessions = new McpSessions(secret);
   const withdrawn = new Withdrawals();
   void app.register(async (scope) => {
-    scope.addHook("onRequest", async ({ headers: { origin } }) => {
-      if (origin === undefined || origins.includes(origin)) return;
+    scope.addHook("onRequest", async ({ headers: { origin, host } }) => {
+      if (origin === undefined || origins.includes(origin) || isOwn(origin, host)) return;
       throw new ArgusError("Forbidden", "Requests of web pages of other origins are refused.");
     });
     scope.get(PATH, (_, reply) => notAllowed(reply));
@@ -38,6 +38,12 @@ export function mcpRoutes(
       await serve(request, reply, { context: context(), session, sessions, withdrawn });
     });
   });
+}
+
+/** This server's own address, called by it; by any other name it may be somebody's who made that name point here. */
+function isOwn(origin: string, host: string | undefined): boolean {
+  const url = URL.parse(origin);
+  return url?.host === host && /^(localhost|127\.0\.0\.1|\[::1\])$/.test(url?.hostname ?? "");
 }
 
 function notAllowed(reply: FastifyReply): FastifyReply {
