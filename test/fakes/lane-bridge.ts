@@ -20,6 +20,8 @@ export class LaneBridge {
   /** What it says when asked whether anything runs. */
   isUnused = true;
   asked = 0;
+  /** Called when the answer to a turn's start has left. */
+  onStarted: (input: { id: string; text: string; turn: string }) => void = () => undefined;
   readonly #peers = new Set<FakePeer>();
 
   onPeer = (peer: FakePeer): void => {
@@ -54,8 +56,12 @@ export class LaneBridge {
     } else if (method === "bridge/activity") {
       this.asked += 1;
       answer({ result: { isUnused: this.isUnused } });
-    } else if (method === "turn/start") answer(this.#start(params ?? {}));
-    else if (method === "bridge/context" && this.files) answer({ result: { files: this.files } });
+    } else if (method === "turn/start") {
+      const before = this.started.length;
+      answer(this.#start(params ?? {}));
+      const [made] = this.started.slice(before);
+      if (made) this.onStarted({ ...made, turn: this.ledger.get(made.id)?.turn ?? "" });
+    } else if (method === "bridge/context" && this.files) answer({ result: { files: this.files } });
     else if (method === "turn/interrupt") this.#interrupt(String(params?.["turnId"]), answer);
     else answer({ error: { code: -32600, message: `unknown method ${method}` } });
   }
