@@ -2,10 +2,12 @@ import { parseArgs } from "node:util";
 import { benchController } from "./controller/controller.ts";
 import { benchCron } from "./cron/cron.ts";
 import { benchRelay } from "./relay/relay.ts";
+import { benchCold } from "./wake/cold.ts";
 import { benchWake } from "./wake/wake.ts";
 
 const USAGE = `npm run bench <name> [-- --quick] [-- --repetitions N] [-- --only G1,G9]
 
+cold:  what gateway and controller add to a suspended session's first message, beside a running session's
 controller: the bundled controller on a real kube-apiserver and etcd
 cron:  what ten thousand schedules cost, beside croner's own objects and bare posts
 relay: gateway and bridge against haproxy, a C relay and the frozen baselines, as ratios (docs/performance.md)
@@ -20,6 +22,7 @@ export interface BenchOptions {
 }
 
 const BENCHES: Record<string, (options: BenchOptions) => Promise<string>> = {
+  cold: benchCold,
   controller: benchController,
   cron: benchCron,
   relay: benchRelay,
