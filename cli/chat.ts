@@ -17,6 +17,7 @@ export interface ChatCommand {
   environment: Environment;
 }
 
+const THREADS = ["main", "latest", "new"] as const;
 const APPROVALS = ["ask", "accept", "decline"] as const;
 
 /** `argus chat`: resolves to the exit code. */
@@ -28,14 +29,16 @@ export async function chat(command: ChatCommand): Promise<number> {
       `--approvals ${command.approvals}: give ask, accept or decline`,
     );
   }
-  if (command.thread !== "latest" && command.thread !== "new") {
-    throw new ArgusError("InvalidInput", `--thread ${command.thread}: give latest or new`);
+  const thread = THREADS.find((known) => known === command.thread);
+  if (!thread) {
+    const message = `--thread ${command.thread}: give main, latest or new`;
+    throw new ArgusError("InvalidInput", message);
   }
   const interactive = command.message === undefined && process.stdin.isTTY && process.stdout.isTTY;
   return runChat({
     ...findGateway(command),
     session: command.new ? "new" : command.session,
-    newThread: command.thread === "new",
+    thread,
     message: command.message,
     approvals,
     interactive,

@@ -34,7 +34,11 @@ program
   .description("talk to a session")
   .argument("[session]", "session name (default: main)")
   .option("--new", "make a new session")
-  .option("--thread <which>", "latest (default) or new", "latest")
+  .option(
+    "--thread <which>",
+    "main (default): the session's conversation; latest: the thread used last; new: one beside it",
+    "main",
+  )
   .option("--message <text>", "send one message, print the answer, exit")
   .option("--approvals <how>", "ask (default), accept or decline what the agent asks for", "ask")
   .option("--url <url>", "gateway (default: the local one)")

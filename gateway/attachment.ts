@@ -5,6 +5,7 @@ import { RPC_ERROR } from "#protocol/envelope.ts";
 import { EVENT_ENDED } from "#protocol/event-methods.ts";
 import { INPUT_ENDED, TURN_PROGRESS } from "#protocol/lane-methods.ts";
 import { NODE_APPROVAL } from "#protocol/node-methods.ts";
+import { MAIN_THREAD_CHANGED } from "#protocol/session-methods.ts";
 import { answerOwn, errorAnswer, type OwnRequest } from "./argus-methods.ts";
 import type { Principal } from "./auth.ts";
 import type { BridgeSink } from "./bridge-connection.ts";
@@ -85,6 +86,7 @@ export class Attachment implements ClientHandler, BridgeSink {
       onEnded: ({ input }) => input && tell(INPUT_ENDED, input),
       // The session's own frame comes first.
       onProgress: (progress) => this.#announced && tell(TURN_PROGRESS, progress),
+      onThread: (threadId) => this.#announced && tell(MAIN_THREAD_CHANGED, { threadId }),
     });
     context.lanes.visited(session).catch((error: unknown) => {
       context.logger.warn({ err: error }, "a client's visit was not recorded");

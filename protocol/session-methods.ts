@@ -69,6 +69,16 @@ export interface SessionFacts extends SessionListRow {
   waitsFor: string;
 }
 
+/** Answer of `argus/thread/main/ensure`. */
+export interface MainThread {
+  threadId: string;
+  /** This call made it: it has had no turn yet. */
+  created: boolean;
+}
+
+/** `argus/thread/main/changed` to every client of the session: `threadId` is the main thread from now on; null = the next turn makes one. */
+export const MAIN_THREAD_CHANGED = "argus/thread/main/changed";
+
 /** `argus/thread/main/set`. */
 export const SetThreadParams = OfSession.extend({ threadId: z.string().min(1).max(512) });
 

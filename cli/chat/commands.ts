@@ -9,7 +9,7 @@ const COMMANDS = {
 export type ChatCommandName = (typeof COMMANDS)[keyof typeof COMMANDS] | "unknown";
 
 export const HELP = [
-  "/new: start a new thread",
+  "/new: begin a new conversation",
   "/threads: list the last ten threads",
   "/quit: leave; what runs goes on",
   "Ctrl-C: interrupt the turn; again: leave",

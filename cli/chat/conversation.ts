@@ -22,6 +22,7 @@ import * as turns from "./turns.ts";
 export function step(chat: Chat, event: ChatEvent): Effect[] {
   chat.effects = [];
   take(chat, event);
+  session.follow(chat);
   turns.pump(chat);
   return chat.effects;
 }
@@ -81,6 +82,10 @@ function answered(chat: Chat, asked: Asked, result: unknown): void {
   switch (asked.kind) {
     case "initialize":
       return session.initialized(chat);
+    case "main":
+      return session.mainFound(chat, result);
+    case "reset":
+      return session.mainReset(chat);
     case "list":
       return session.listed(chat, result);
     case "start":
@@ -110,6 +115,10 @@ function failed(chat: Chat, asked: Asked, error: unknown): void {
       return turns.steerRefused(chat, asked, error);
     case "read":
       return turns.settle(chat, "unknown", `how the turn ended cannot be read: ${message}`);
+    case "main":
+      return session.mainFailed(chat, error);
+    case "reset":
+      return session.openFailed(chat, error, false);
     case "list":
       return session.startThread(chat);
     case "start":
@@ -169,7 +178,7 @@ function newThread(chat: Chat): void {
     return show(chat, "status", "a turn runs: /new works after its end");
   chat.wantNewThread = true;
   chat.threadId = undefined;
-  if (chat.phase === "ready") session.startThread(chat);
+  if (chat.phase === "ready") session.newThread(chat);
 }
 
 function listThreads(chat: Chat): void {

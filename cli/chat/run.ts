@@ -6,7 +6,7 @@ import { commandOf, HELP } from "./commands.ts";
 import { step } from "./conversation.ts";
 import { type Link, openLink } from "./link.ts";
 import { DECISIONS, type Decision, type Shown, type TurnEnd } from "./shown.ts";
-import { type Chat, type ChatEvent, createChat, type Effect } from "./state.ts";
+import { type Chat, type ChatEvent, type ChatOptions, createChat, type Effect } from "./state.ts";
 import { openPlain, openTerminal, type Terminal } from "./terminal.ts";
 
 /** Who answers the agent's questions: the person, or always the same. */
@@ -17,7 +17,8 @@ export interface ChatRun {
   token: string;
   /** `new` makes one; undefined = the gateway's choice (main). */
   session?: string | undefined;
-  newThread: boolean;
+  /** See {@link ChatOptions.thread}. */
+  thread: ChatOptions["thread"];
   /** One shot: say this, end after its turn. */
   message?: string | undefined;
   approvals: Answerer;
@@ -68,8 +69,8 @@ class Talk {
 
   constructor(options: ChatRun) {
     this.#options = options;
-    const { newId, newThread, interactive, message } = options;
-    this.#chat = createChat({ newId, newThread, steer: interactive });
+    const { newId, thread, interactive, message } = options;
+    this.#chat = createChat({ newId, thread, steer: interactive });
     this.#terminal =
       message === undefined
         ? openTerminal({

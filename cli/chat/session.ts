@@ -1,5 +1,6 @@
 import { BRIDGE_NOTIFICATION } from "#protocol/bridge.ts";
 import { RPC_ERROR } from "#protocol/envelope.ts";
+import { MAIN_THREAD_CHANGED } from "#protocol/session-methods.ts";
 import { at, listAt, numberAt, textAt } from "./fields.ts";
 import { type Chat, request, send, show } from "./state.ts";
 import { forgetCutSteers, settleUnderWay } from "./turns.ts";
@@ -16,6 +17,9 @@ export function sessionNotification(chat: Chat, method: string, params: unknown)
       return true;
     case "argus/status":
       status(chat, params);
+      return true;
+    case MAIN_THREAD_CHANGED:
+      moved(chat, params);
       return true;
     case BRIDGE_NOTIFICATION.gap:
       gap(chat, params);
@@ -88,10 +92,61 @@ function restarted(chat: Chat, params: unknown): void {
 /** initialize was answered: now the thread. */
 export function initialized(chat: Chat): void {
   send(chat, { method: "initialized" });
+  const isMain = chat.options.thread === "main";
+  // It may have moved while nobody listened.
+  chat.mainMoved = isMain && chat.threadId !== undefined;
   if (chat.threadId && !chat.unsure) return ready(chat);
   if (chat.threadId) return resumeThread(chat, chat.threadId);
-  if (chat.wantNewThread) return startThread(chat);
+  if (chat.wantNewThread) return newThread(chat);
+  if (isMain) return openMain(chat);
   request(chat, { kind: "list" }, "thread/list", { limit: 1, sortKey: "updated_at" });
+}
+
+/** A conversation of its own, or a new one of the session's. */
+export function newThread(chat: Chat): void {
+  if (chat.options.thread !== "main") return startThread(chat);
+  chat.phase = "opening";
+  const params = { key: `chat:${chat.options.newId()}` };
+  request(chat, { kind: "reset" }, "argus/thread/main/reset", params);
+}
+
+/** Asks where the session's conversation is; the gateway makes one where there is none. */
+export function openMain(chat: Chat): void {
+  chat.phase = "opening";
+  request(chat, { kind: "main" }, "argus/thread/main/ensure", {});
+}
+
+/** The former conversation is over. */
+export function mainReset(chat: Chat): void {
+  chat.wantNewThread = false;
+  chat.threadId = undefined;
+  openMain(chat);
+}
+
+export function mainFound(chat: Chat, result: unknown): void {
+  chat.mainMoved = false;
+  const id = textAt(result, "threadId");
+  if (!id) return show(chat, "error", "the gateway did not name the session's thread");
+  if (id === chat.threadId) return ready(chat);
+  if (at(result, "created") === true) return threadOpened(chat, { thread: { id } }, true);
+  resumeThread(chat, id);
+}
+
+/** A gateway that knows no main thread: the thread that was used last. */
+export function mainFailed(chat: Chat, error: unknown): void {
+  if (numberAt(error, "code") !== RPC_ERROR.methodNotFound) return openFailed(chat, error, false);
+  request(chat, { kind: "list" }, "thread/list", { limit: 1, sortKey: "updated_at" });
+}
+
+function moved(chat: Chat, params: unknown): void {
+  const threadId = textAt(params, "threadId");
+  chat.mainMoved = chat.options.thread === "main" && threadId !== chat.threadId;
+}
+
+/** Goes where the session's conversation is, between turns. */
+export function follow(chat: Chat): void {
+  const isBusy = chat.outbox.underWay !== undefined || chat.outbox.turn?.own === true;
+  if (chat.mainMoved && chat.phase === "ready" && !isBusy) openMain(chat);
 }
 
 /** Policy and folder are the session's own: the bridge fills them in. */
@@ -118,7 +173,11 @@ export function threadOpened(chat: Chat, result: unknown, isNew: boolean): void 
   const continues = chat.threadId === threadId;
   chat.threadId = threadId;
   chat.wantNewThread = false;
-  if (!continues) show(chat, "status", openedText(chat, result, isNew));
+  if (!continues) {
+    // Whatever runs there runs in the thread that was left.
+    chat.outbox.forgetTurn();
+    show(chat, "status", openedText(chat, result, isNew));
+  }
   ready(chat);
 }
 
@@ -145,7 +204,7 @@ export function openFailed(chat: Chat, error: unknown, wasResume: boolean): void
   if (wasResume && !mayPass) {
     show(chat, "status", `the last thread cannot be continued (${message}); starting a new one`);
     chat.threadId = undefined;
-    return startThread(chat);
+    return newThread(chat);
   }
   show(chat, "error", `no thread could be opened: ${message}`);
   chat.paused = true;

@@ -31,7 +31,8 @@ export type Effect =
 export interface ChatOptions {
   /** Makes input ids; each must be unique for all time. */
   newId: () => string;
-  newThread: boolean;
+  /** `main`: the session's conversation, wherever it goes on; `latest`: the thread that was used last; `new`: one of its own. */
+  thread: "main" | "latest" | "new";
   /** Whether text said during an own turn joins it; else it waits for the turn's end. */
   steer: boolean;
 }
@@ -39,7 +40,17 @@ export interface ChatOptions {
 /** What an answer is the answer to. */
 export type Asked =
   | {
-      kind: "initialize" | "list" | "start" | "resume" | "threads" | "interrupt" | "clean" | "turn";
+      kind:
+        | "initialize"
+        | "main"
+        | "reset"
+        | "list"
+        | "start"
+        | "resume"
+        | "threads"
+        | "interrupt"
+        | "clean"
+        | "turn";
     }
   | { kind: "read"; turnId: string }
   | { kind: "steer"; inputId: string; text: string };
@@ -60,6 +71,8 @@ export interface Chat {
   warning?: string;
   threadId?: string;
   wantNewThread: boolean;
+  /** The session's conversation may go on in another thread: it is asked where, as soon as no turn of ours runs. */
+  mainMoved: boolean;
   /** A turn may have ended unseen (other boot, gap): its outcome is asked for. */
   unsure: boolean;
   lastStatus: string;
@@ -81,7 +94,8 @@ export function createChat(options: ChatOptions): Chat {
     options,
     phase: "offline",
     echo: false,
-    wantNewThread: options.newThread,
+    wantNewThread: options.thread === "new",
+    mainMoved: false,
     unsure: false,
     lastStatus: "",
     nextId: 1,

@@ -32,12 +32,13 @@ type Row = z.infer<typeof Row>;
 const List = z.object({ waitsFor: z.string(), events: z.array(Row) });
 const ALL = 1000;
 
-/** Open events and dead ones; with `all` those that ended well, too. */
+/** Open events and dead ones that can be told again; with `all` the others too. */
 export async function list(
   command: EventsCommand & { all?: boolean; json?: boolean },
 ): Promise<number> {
   const { events, waitsFor } = await rows(command);
-  const shown = events.filter(({ state }) => command.all || !/^(Succeeded|Skipped)$/.test(state));
+  const isOpen = ({ state }: Row) => state === "Queued" || state === "Running";
+  const shown = events.filter((row) => command.all || isOpen(row) || row.canReplay);
   if (command.json) return say(JSON.stringify({ waitsFor, events: shown }, undefined, 2));
   if (shown.length === 0) return say("no event of this session waits or was given up");
   const now = new Date();

@@ -21,7 +21,7 @@ function addEvents(program: Command, environment: Environment): void {
       .command("list", { isDefault: true })
       .description("show those that wait, with the reason, and dead ones"),
   )
-    .option("--all", "the done and skipped ones too")
+    .option("--all", "the others too")
     .option("--json", "as JSON")
     .action((options) =>
       runCommand(async () => (await events()).list({ ...options, environment })),

@@ -19,6 +19,8 @@ export interface LaneListener {
   onEnded?: (ended: TurnEnded, session: string) => void;
   /** A turn runs, and what it does changed; at most once a second. */
   onProgress?: (progress: TurnProgress, session: string) => void;
+  /** The session has another main thread; null = the next turn makes one. */
+  onThread?: (threadId: string | null, session: string) => void;
 }
 /** In place of a session object's UID: all of them. */
 export const ALL = "*";
@@ -141,7 +143,12 @@ export class Lanes implements Running {
       onEnded: (ended) => this.#tell(uid, ({ onEnded }) => onEnded?.(ended, name)),
       onProgress: (progress) => this.#tell(uid, ({ onProgress }) => onProgress?.(progress, name)),
     });
+    let { mainThread } = state.current;
     const changed = () => {
+      const { mainThread: now } = state.current;
+      const isMoved = now !== mainThread;
+      mainThread = now;
+      if (isMoved) this.#tell(uid, ({ onThread }) => onThread?.(now, name));
       for (const watcher of this.#documents) watcher.changed(uid, lane, name);
     };
     state.watch(changed);

@@ -1,5 +1,10 @@
 import { ArgusError } from "#lib/errors.ts";
-import { OfSession, ResetThreadParams, SetThreadParams } from "#protocol/session-methods.ts";
+import {
+  type MainThread,
+  OfSession,
+  ResetThreadParams,
+  SetThreadParams,
+} from "#protocol/session-methods.ts";
 import type { Lane } from "../lanes/lane.ts";
 import { type Link, Refused } from "../lanes/lane-peer.ts";
 import { withLink } from "../lanes/main-thread.ts";
@@ -15,13 +20,14 @@ export const threadMethods: Record<string, CallerMethod> = {
 };
 
 /** The session's main thread; made when there is none, for which the session is woken. */
-async function ensure(caller: Caller, params: unknown): Promise<{ threadId: string }> {
+async function ensure(caller: Caller, params: unknown): Promise<MainThread> {
   const { session } = OfSession.parse(params);
   return await onLane(caller, session, async (lane, linked) => {
     const known = lane.state.current.mainThread;
-    if (known !== null) return { threadId: known };
+    if (known !== null) return { threadId: known, created: false };
     const made = await linked(startThread);
-    return { threadId: await lane.state.reduce((document) => firstThread(document, made)) };
+    const threadId = await lane.state.reduce((document) => firstThread(document, made));
+    return { threadId, created: threadId === made };
   });
 }
 

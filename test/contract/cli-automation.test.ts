@@ -51,6 +51,14 @@ test("the main thread is printed and another one chosen", { timeout: 120_000 }, 
   expect([wrong.code, wrong.stderr]).toEqual([65, expect.stringContaining("no thread t9")]);
 });
 
+/** After a tool nothing is tried again. */
+async function failed(turns: number): Promise<void> {
+  await eventually("its turn", () => bridge.started.length === turns);
+  const item = { id: "c1", type: "commandExecution" };
+  bridge.say("item/started", { turnId: `turn-${turns}`, item });
+  bridge.end(bridge.started[turns - 1]?.id ?? "", "failed", { message: "no water" });
+}
+
 test("a schedule is made, switched off, run, and its event looked at", {
   timeout: 120_000,
 }, async () => {
@@ -60,21 +68,28 @@ test("a schedule is made, switched off, run, and its event looked at", {
   expect(await says("cron", "list")).toMatch(/^roses +0 7 \* \* \* +Europe\/Berlin +off/m);
   expect(await says("cron", "update", "roses", "--enabled")).not.toContain("off");
   expect(await says("cron", "run", "roses")).toContain("runs now");
-  await eventually("its turn", () => bridge.started.length === 1);
-  bridge.end(bridge.started[0]?.id ?? "", "failed", { message: "no water" });
-  await eventually("it waits for its next try", async () =>
-    (await says("events")).includes("no water"),
+  await failed(1);
+  await eventually("it was given up", async () =>
+    /run\/.* DeadLettered .*no water/.test(await says("events")),
   );
   const [key = ""] = /run\/\S+/.exec(await says("events")) ?? [];
   expect(await says("events", "show", key)).toMatch(/^text +water the roses$/m);
-  expect(await says("events", "drop", key)).toContain("given up");
-  expect(await says("events", "list")).toMatch(/DeadLettered/);
   expect(await says("events", "retry", key)).toContain("queued");
   await eventually("its turn", () => bridge.started.length === 2);
   bridge.end(bridge.started[1]?.id ?? "");
-  await eventually("nothing waits", async () =>
-    (await says("events")).includes("no event of this session waits"),
+  const quiet = () =>
+    eventually("nothing waits", async () =>
+      (await says("events")).includes("no event of this session waits"),
+    );
+  await quiet();
+  await says("cron", "run", "roses");
+  await failed(3);
+  const next = await eventually(
+    "its dead letter",
+    async () => /run\/\S+(?= .*DeadLettered)/.exec(await says("events"))?.[0],
   );
+  expect(await says("events", "drop", next)).toContain("given up");
+  await quiet();
   expect(await says("cron", "remove", "roses")).toContain("removed");
   expect(await says("cron")).toContain("has no schedule");
   const none = await run("cron", "run", "roses");

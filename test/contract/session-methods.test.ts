@@ -130,7 +130,7 @@ test("the main thread is made once, whoever asks, and reset, chosen and kept ove
     client.request("argus/thread/main/ensure", {}),
     call("thread/main/ensure", { session: "main" }).then(({ result }) => result),
   ]);
-  expect(both[0]).toEqual(both[1]);
+  expect(both[0]?.["threadId"]).toEqual(both[1]?.["threadId"]);
   const { threadId: old } = both[0] ?? {};
   await client.request("argus/input/enqueue", { text: "one" });
   await eventually("its turn", () => bridge.started.length === 1);
@@ -138,6 +138,10 @@ test("the main thread is made once, whoever asks, and reset, chosen and kept ove
   // Sent before the reset: it belongs to the conversation before it.
   await client.request("argus/input/enqueue", { text: "two" });
   const reset = await client.request("argus/thread/main/reset", { key: "tg:1" });
+  await client.waitFor(
+    "the change is told",
+    ({ method, params }) => method === "argus/thread/main/changed" && params?.["threadId"] === null,
+  );
   expect(reset).toEqual({ ok: true, threadId: null, former: old, repeated: false });
   await client.request("argus/input/enqueue", { text: "three" });
   for (const n of [0, 1, 2]) {
@@ -160,7 +164,10 @@ test("the main thread is made once, whoever asks, and reset, chosen and kept ove
   await client.close();
   await rig.stopGateway();
   await rig.startGateway();
-  expect((await call("thread/main/ensure", { session: "main" })).result).toEqual({ threadId: old });
+  expect((await call("thread/main/ensure", { session: "main" })).result).toEqual({
+    threadId: old,
+    created: false,
+  });
 });
 
 test("asking for a main thread wakes the session and waits for its pod", async () => {
@@ -169,7 +176,7 @@ test("asking for a main thread wakes the session and waits for its pod", async (
   const asked = call("thread/main/ensure", { session: "main" });
   await eventually("it is needed", () => rig.session("main")?.status?.activity?.demand === "Open");
   await rig.putPod("main", bridge.onPeer);
-  expect((await asked).result).toEqual({ threadId: "t1" });
+  expect((await asked).result).toEqual({ threadId: "t1", created: true });
 });
 
 test("a chat is bound, moved and unbound, and events go where the session has its home", async () => {

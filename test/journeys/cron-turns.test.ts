@@ -1,5 +1,9 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { ArgusUp } from "#test/support/argus-up.ts";
+import { ArgusUp, argus } from "#test/support/argus-up.ts";
 import { eventually } from "#test/support/eventually.ts";
 import type { WsClient } from "#test/support/ws-client.ts";
 
@@ -15,6 +19,7 @@ interface Status {
   conditions?: { type: string; status: string; reason: string }[];
 }
 
+const root = join(import.meta.dirname, "..", "..");
 let up: ArgusUp;
 beforeAll(async () => {
   up = await ArgusUp.start();
@@ -103,4 +108,32 @@ test("gateway and controller killed around slots: each slot is told once or coun
   );
   expect(final.slot).toBe(hard[0]?.slot);
   await client.close();
+}, 240_000);
+
+test("a schedule's turns are seen in a chat that runs, also in the conversation that was begun meanwhile", async () => {
+  const example = (name: string) => readFileSync(join(root, "examples", name), "utf8");
+  await up.kubectl(["apply", "-f", "-"], example("session.yaml"));
+  const chat = spawn(join(root, "argus"), ["chat", "demo", "--data", up.data], { stdio: "pipe" });
+  const seen = { words: "", notes: "" };
+  chat.stdout.setEncoding("utf8").on("data", (chunk: string) => (seen.words += chunk));
+  chat.stderr.setEncoding("utf8").on("data", (chunk: string) => (seen.notes += chunk));
+  const ended = once(chat, "close");
+  try {
+    chat.stdin.write("hello\n");
+    await eventually("the person's own words", () => seen.words.includes("hello"));
+    const often = example("cron.yaml").replace(/schedule: .*/, 'schedule: "*/2 * * * * *"');
+    await up.kubectl(["apply", "-f", "-"], often);
+    const turns = () => seen.words.split("Good morning. What is on the list").length - 1;
+    await eventually("two turns of the schedule", () => turns() >= 2);
+    expect(seen.notes).toContain("woken by");
+    const begun = await argus(["sessions", "new", "demo", "--data", up.data]);
+    expect(begun.stdout).toContain("begins a new conversation");
+    const before = turns();
+    await eventually("two more in the new conversation", () => turns() >= before + 2);
+    expect(seen.notes.match(/session demo, /g)?.length).toBeGreaterThanOrEqual(2);
+  } finally {
+    chat.stdin.end();
+    chat.kill("SIGTERM");
+    await ended;
+  }
 }, 240_000);

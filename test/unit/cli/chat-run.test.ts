@@ -163,7 +163,7 @@ async function talk(over: Partial<ChatRun>): Promise<Talk> {
   const code = runChat({
     url: await gateway.start(),
     token: "t",
-    newThread: false,
+    thread: "latest",
     approvals: "ask",
     interactive: false,
     input,

@@ -21,7 +21,7 @@ class Driver {
     let ids = 0;
     this.chat = createChat({
       newId: () => `input-${++ids}`,
-      newThread: false,
+      thread: "latest",
       steer: true,
       ...options,
     });
@@ -530,4 +530,91 @@ test("a steer of which nobody knows whether it arrived is never said again by it
   driver.answer("thread/read", { thread: { turns: [{ id: "u1", status: "completed" }] } });
   expect(driver.shown.join("\n")).toMatch(/not known, say it again if not: and this/);
   expect(driver.count("turn/start")).toBe(2);
+});
+
+const ENSURE = "argus/thread/main/ensure";
+
+/** Follows the session's conversation, which is t1. */
+function following(): Driver {
+  const driver = new Driver({ thread: "main" });
+  driver.session("b1");
+  driver.answer("initialize", {});
+  driver.answer(ENSURE, { threadId: "t1", created: false });
+  driver.answer("thread/resume", { thread: { id: "t1", preview: "before" } });
+  return driver;
+}
+const moved = (driver: Driver, threadId: string | null) =>
+  driver.frame({ method: "argus/thread/main/changed", params: { threadId } });
+const threadOf = (driver: Driver) =>
+  (driver.last("turn/start").params as { threadId: string }).threadId;
+
+test("follows the session's conversation: what others and schedules start there is shown", () => {
+  const driver = following();
+  expect(driver.count("thread/list")).toBe(0);
+  driver.notify(1, "turn/started", { turn: { id: "u1" } });
+  driver.notify(2, "item/agentMessage/delta", { itemId: "i", delta: "good morning" });
+  expect(driver.shown).toContain("agent: good morning");
+});
+
+test("a conversation that was just made is not resumed", () => {
+  const driver = new Driver({ thread: "main" });
+  driver.session("b1");
+  driver.answer("initialize", {});
+  driver.answer(ENSURE, { threadId: "t1", created: true });
+  expect(driver.count("thread/resume")).toBe(0);
+  driver.take({ type: "say", text: "hello" });
+  expect(threadOf(driver)).toBe("t1");
+});
+
+test("goes where the conversation goes, after the turn of its own, and whatever runs in the old one", () => {
+  const driver = following();
+  driver.turn("one", "u1");
+  moved(driver, "t2");
+  driver.take({ type: "say", text: "two" });
+  expect(driver.count(ENSURE)).toBe(1);
+  driver.notify(1, "turn/completed", { turn: { id: "u1", status: "completed" } });
+  driver.notify(2, "turn/started", { turn: { id: "u2" } });
+  driver.answer(ENSURE, { threadId: "t2", created: false });
+  driver.answer("thread/resume", { thread: { id: "t2" } });
+  driver.take({ type: "say", text: "three" });
+  expect(threadOf(driver)).toBe("t2");
+});
+
+test("/new begins the conversation anew for everybody, and asks once", () => {
+  const driver = following();
+  driver.take({ type: "newThread" });
+  moved(driver, null);
+  driver.answer("argus/thread/main/reset", { ok: true, threadId: null, former: "t1" });
+  moved(driver, "t2");
+  driver.answer(ENSURE, { threadId: "t2", created: true });
+  driver.take({ type: "say", text: "hello" });
+  expect(threadOf(driver)).toBe("t2");
+  expect(driver.count(ENSURE)).toBe(2);
+});
+
+test("somebody else's new conversation is followed, also when it began during a cut", () => {
+  const driver = following();
+  moved(driver, null);
+  driver.answer(ENSURE, { threadId: "t2", created: true });
+  expect(driver.chat.threadId).toBe("t2");
+  driver.take({ type: "closed", tooBig: false });
+  driver.session("b1");
+  driver.answer("initialize", {});
+  driver.answer(ENSURE, { threadId: "t3", created: false });
+  driver.answer("thread/resume", { thread: { id: "t3" } });
+  expect(driver.chat.threadId).toBe("t3");
+});
+
+test("a conversation that the agent lost is begun anew; a gateway without one offers the last thread", () => {
+  const lost = new Driver({ thread: "main" });
+  lost.session("b1");
+  lost.answer("initialize", {});
+  lost.answer(ENSURE, { threadId: "t1", created: false });
+  lost.refuse("thread/resume", -32600, "no rollout found");
+  expect(lost.count("argus/thread/main/reset")).toBe(1);
+  const old = new Driver({ thread: "main" });
+  old.session("b1");
+  old.answer("initialize", {});
+  old.refuse(ENSURE, -32601, "Method not found");
+  expect(old.count("thread/list")).toBe(1);
 });

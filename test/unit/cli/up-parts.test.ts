@@ -204,7 +204,7 @@ test("the ready text tells url, token, next command, what is not isolated, and l
 test("a key that came later tells how to switch; a key that is gone says that turns will fail", () => {
   expect(readyText({ ...READY, hasModel: true })).toContain("sessions runtime main codex");
   expect(readyText({ ...READY, main: "codex" })).toContain("its turns will fail");
-  expect(readFileSync(join(import.meta.dirname, "../../../cli/command-line.ts"), "utf8")).toContain(
-    '.command("runtime")',
-  );
+  expect(
+    readFileSync(join(import.meta.dirname, "../../../cli/program/sessions.ts"), "utf8"),
+  ).toContain('.command("runtime")');
 });
