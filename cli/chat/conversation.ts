@@ -9,6 +9,7 @@ import {
   type Chat,
   type ChatEvent,
   type Effect,
+  type Opening,
   request,
   send,
   show,
@@ -78,20 +79,26 @@ function response(chat: Chat, message: Envelope): void {
   else failed(chat, asked, message.error);
 }
 
+type Heard = (chat: Chat, what: unknown) => void;
+
+const again: Heard = (chat, error) => session.openFailed(chat, error, false);
+const OPENING: Record<Opening, { answered: Heard; failed: Heard }> = {
+  initialize: { answered: (chat) => session.initialized(chat), failed: again },
+  main: { answered: session.mainFound, failed: session.mainFailed },
+  reset: { answered: (chat) => session.mainReset(chat), failed: again },
+  list: { answered: session.listed, failed: (chat) => session.startThread(chat) },
+  start: { answered: (chat, result) => session.threadOpened(chat, result, true), failed: again },
+  resume: {
+    answered: (chat, result) => session.threadOpened(chat, result, false),
+    failed: (chat, error) => session.openFailed(chat, error, true),
+  },
+};
+
+const isOpening = (asked: Asked): asked is { kind: Opening } => asked.kind in OPENING;
+
 function answered(chat: Chat, asked: Asked, result: unknown): void {
+  if (isOpening(asked)) return OPENING[asked.kind].answered(chat, result);
   switch (asked.kind) {
-    case "initialize":
-      return session.initialized(chat);
-    case "main":
-      return session.mainFound(chat, result);
-    case "reset":
-      return session.mainReset(chat);
-    case "list":
-      return session.listed(chat, result);
-    case "start":
-      return session.threadOpened(chat, result, true);
-    case "resume":
-      return session.threadOpened(chat, result, false);
     case "threads":
       return session.showThreads(chat, result);
     case "turn":
@@ -107,6 +114,7 @@ function answered(chat: Chat, asked: Asked, result: unknown): void {
 }
 
 function failed(chat: Chat, asked: Asked, error: unknown): void {
+  if (isOpening(asked)) return OPENING[asked.kind].failed(chat, error);
   const message = textAt(error, "message") ?? "unknown error";
   switch (asked.kind) {
     case "turn":
@@ -115,17 +123,6 @@ function failed(chat: Chat, asked: Asked, error: unknown): void {
       return turns.steerRefused(chat, asked, error);
     case "read":
       return turns.settle(chat, "unknown", `how the turn ended cannot be read: ${message}`);
-    case "main":
-      return session.mainFailed(chat, error);
-    case "reset":
-      return session.openFailed(chat, error, false);
-    case "list":
-      return session.startThread(chat);
-    case "start":
-    case "initialize":
-      return session.openFailed(chat, error, false);
-    case "resume":
-      return session.openFailed(chat, error, true);
     case "threads":
     case "interrupt":
       return show(chat, "error", message);

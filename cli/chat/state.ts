@@ -37,21 +37,13 @@ export interface ChatOptions {
   steer: boolean;
 }
 
+/** Requests on the way to a thread. */
+export type Opening = "initialize" | "main" | "reset" | "list" | "start" | "resume";
+
 /** What an answer is the answer to. */
 export type Asked =
-  | {
-      kind:
-        | "initialize"
-        | "main"
-        | "reset"
-        | "list"
-        | "start"
-        | "resume"
-        | "threads"
-        | "interrupt"
-        | "clean"
-        | "turn";
-    }
+  | { kind: Opening }
+  | { kind: "threads" | "interrupt" | "clean" | "turn" }
   | { kind: "read"; turnId: string }
   | { kind: "steer"; inputId: string; text: string };
 

@@ -14,8 +14,7 @@ import { ForeignCpu, figure, quantile } from "../controller/figures.ts";
 import { environment, table } from "../relay/report.ts";
 
 const NAMESPACE = "default";
-const SESSIONS = 20;
-const WAKES = 5;
+const SESSIONS = 10;
 /** The shortest that the API takes. */
 const SUSPEND_SECONDS = 30;
 const COLD_MS = 180_000;
@@ -41,7 +40,7 @@ interface World {
  * K17: a message to a suspended session, beside the same message to a running one, on `argus up` with its real processes. What
  * lies between the pod's creation and its readiness is the kubelet's and the container's, and does not count.
  */
-export async function benchCold({ quick }: BenchOptions): Promise<string> {
+export async function benchCold({ quick, repetitions }: BenchOptions): Promise<string> {
   const up = await ArgusUp.start();
   const stop = new AbortController();
   try {
@@ -54,22 +53,25 @@ export async function benchCold({ quick }: BenchOptions): Promise<string> {
       sessions: startInformer<ArgusSession>(kube, argusSessions, options, stop.signal),
       lost: 0,
     };
-    return `${await environment()}\n\n${table(await measure(world, quick))}`;
+    return `${await environment()}\n\n${table(await measure(world, quick ? 2 : SESSIONS, repetitions))}`;
   } finally {
     stop.abort();
     await up.destroy();
   }
 }
 
-async function measure(world: World, quick: boolean) {
-  const names = Array.from({ length: quick ? 2 : SESSIONS }, (_, n) => `s${n}`);
+async function measure(world: World, count: number, rounds: number) {
+  const names = Array.from({ length: count }, (_, n) => `s${n}`);
   await Promise.all(names.map((name) => make(world, name)));
-  for (const name of names) await message(world, name, "first");
   const foreign = new ForeignCpu();
   const running: number[] = [];
-  for (const name of names) running.push((await message(world, name, "second")).ended);
+  for (const name of names) {
+    await message(world, name, "first");
+    // At once: it would be cold again when all have been asked.
+    for (const key of ["second", "third"]) running.push((await message(world, name, key)).ended);
+  }
   const wakes: Wake[] = [];
-  for (let round = 0; round < (quick ? 1 : WAKES); round += 1) {
+  for (let round = 0; round < rounds; round += 1) {
     await Promise.all(names.map((name) => cold(world, name)));
     for (const name of names) wakes.push(await message(world, name, `round-${round}`));
   }
