@@ -3,6 +3,7 @@ import { benchController } from "./controller/controller.ts";
 import { benchCron } from "./cron/cron.ts";
 import { benchRelay } from "./relay/relay.ts";
 import { benchCold } from "./wake/cold.ts";
+import { benchStore } from "./store/store.ts";
 import { benchWake } from "./wake/wake.ts";
 
 const USAGE = `npm run bench <name> [-- --quick] [-- --repetitions N] [-- --only G1,G9]
@@ -11,6 +12,7 @@ cold:  what gateway and controller add to a suspended session's first message, b
 controller: the bundled controller on a real kube-apiserver and etcd
 cron:  what ten thousand schedules cost, beside croner's own objects and bare posts
 relay: gateway and bridge against haproxy, a C relay and the frozen baselines, as ratios (docs/performance.md)
+store: commits of the state store beside a loop of bare syncs, its crashes and its opening
 wake:  what the bridge adds to the app-server's own start when a parked session gets its first line
 --quick: one repetition, small levels: shows that everything works, its figures mean nothing`;
 
@@ -26,6 +28,7 @@ const BENCHES: Record<string, (options: BenchOptions) => Promise<string>> = {
   controller: benchController,
   cron: benchCron,
   relay: benchRelay,
+  store: benchStore,
   wake: benchWake,
 };
 
