@@ -2,8 +2,8 @@ import { parseArgs } from "node:util";
 import { benchController } from "./controller/controller.ts";
 import { benchCron } from "./cron/cron.ts";
 import { benchRelay } from "./relay/relay.ts";
-import { benchCold } from "./wake/cold.ts";
 import { benchStore } from "./store/store.ts";
+import { benchCold } from "./wake/cold.ts";
 import { benchWake } from "./wake/wake.ts";
 
 const USAGE = `npm run bench <name> [-- --quick] [-- --repetitions N] [-- --only G1,G9]
