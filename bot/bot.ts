@@ -8,6 +8,7 @@ import type { Running } from "#lib/running.ts";
 import { CHANNEL, ShownResult } from "#protocol/channel.ts";
 import { Handler } from "./inbound/handler.ts";
 import { poll } from "./inbound/poll.ts";
+import { telegramFiles } from "./media/download.ts";
 import { type BotOptions, CHANNEL_NAME } from "./options.ts";
 import { Pace } from "./outbound/pace.ts";
 import { TelegramSender } from "./outbound/sender.ts";
@@ -87,6 +88,7 @@ function connect(api: TelegramApi, options: BotOptions, signal: AbortSignal) {
       sender,
       parallel,
       logger,
+      openFile: telegramFiles(api, options),
       onProgress: (notice) => progress.progress(notice),
       onEnded: (notice) => progress.ended(notice),
     },

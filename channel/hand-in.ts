@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { backoffMs, systemClock } from "#lib/clock.ts";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
 import { CHANNEL_FILE, type FetchNotice } from "#protocol/channel-files.ts";
 import { CHUNK_BYTES } from "#protocol/workspace-files.ts";
@@ -6,9 +7,12 @@ import type { Link } from "./link.ts";
 
 /** Files that are handed in at once; further ones are asked for again. */
 const MAX_AT_ONCE = 4;
+/** A channel that fails on the way is asked for the file so often. */
+const MAX_TRIES = 4;
+const RETRY = { baseMs: 500, maxMs: 5000 };
 const Anything = z.unknown();
 
-/** The channel's file by its id. What it throws before its first byte is told to the person who sent the file. */
+/** The channel's file by its id. Throws `NotFound` or `TooLarge` where another try changes nothing; the words are for the person. */
 export type OpenFile = (
   wanted: { fileId: string; maxBytes: number },
   signal: AbortSignal,
@@ -34,26 +38,36 @@ export class HandIn {
     this.#under.add(fetchId);
     const over = new AbortController();
     try {
-      const file = await this.#opened(notice, AbortSignal.any([over.signal, this.#signal]));
-      await this.#give(fetchId, file);
+      await this.#insist(notice, AbortSignal.any([over.signal, this.#signal]));
     } catch (error) {
-      if (!isConflict(error)) await this.#refuse(fetchId, errorMessage(error));
+      // It asks again for what it still wants.
+      if (!(error instanceof Unwanted)) await this.#refuse(fetchId, errorMessage(error));
     } finally {
       over.abort();
       this.#under.delete(fetchId);
     }
   }
 
-  async #opened(notice: FetchNotice, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
-    const { fileId, maxBytes } = notice;
-    return await this.#open({ fileId, maxBytes }, signal);
+  async #insist({ fetchId, fileId, maxBytes }: FetchNotice, signal: AbortSignal): Promise<void> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await this.#give(fetchId, await this.#open({ fileId, maxBytes }, signal));
+      } catch (error) {
+        if (signal.aborted || tries >= MAX_TRIES || isFinal(error)) throw error;
+        await systemClock.sleep(backoffMs(tries, RETRY), signal);
+      }
+    }
   }
 
   async #give(fetchId: string, file: AsyncIterable<Uint8Array>): Promise<void> {
     let offset = 0;
     for await (const { bytes, last } of pieces(file)) {
       const data = bytes.toString("base64");
-      await this.#link.ask(CHANNEL_FILE.piece, { fetchId, offset, data, last }, Anything);
+      await this.#link
+        .ask(CHANNEL_FILE.piece, { fetchId, offset, data, last }, Anything)
+        .catch((error: unknown) => {
+          throw new Unwanted(error);
+        });
       offset += bytes.length;
     }
   }
@@ -78,7 +92,14 @@ async function* pieces(file: AsyncIterable<Uint8Array>) {
   yield { bytes: rest, last: true };
 }
 
-/** The gateway wants no more of it, or its connection is gone: it will ask again. */
-function isConflict(error: unknown): boolean {
-  return error instanceof ArgusError && ["Conflict", "Unavailable"].includes(error.code);
+/** The gateway took no piece: it wants no more of the file, or its connection is gone. */
+class Unwanted extends Error {
+  constructor(cause: unknown) {
+    super("the gateway took no piece", { cause });
+  }
+}
+
+function isFinal(error: unknown): boolean {
+  if (error instanceof Unwanted) return true;
+  return error instanceof ArgusError && ["NotFound", "TooLarge"].includes(error.code);
 }

@@ -1,4 +1,5 @@
 import { systemClock } from "#lib/clock.ts";
+import { telegramSettings } from "./config/telegram.ts";
 import { upSettings } from "./config/up.ts";
 import type { Environment } from "./config.ts";
 import { ownDataFolder } from "./data-folder.ts";
@@ -18,13 +19,16 @@ export interface UpCommand {
 /** `argus up`: runs until it is stopped. */
 export async function up(command: UpCommand): Promise<number> {
   const { environment } = command;
+  const settings = upSettings(environment);
+  // What is wrong in the bot's settings is said before anything runs.
+  if (settings.ARGUS_TELEGRAM_TOKEN !== undefined) telegramSettings(environment);
   // A terminal that was closed takes no words; the stop goes on.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
   const say = (line: string) => void process.stdout.write(`${line}\n`);
   const signal = untilSignalled((name) => say(`\n${name}: stopping (again = at once)`));
   await runInstallation(
     {
-      settings: upSettings(environment),
+      settings,
       environment,
       folder: ownDataFolder(command.data, environment),
       dataFlag: command.data ? ` --data ${shellWord(command.data)}` : "",

@@ -24,13 +24,17 @@ export const UpEnvironment = z.object({
     .optional()
     .meta({ description: "Model name for Codex; its own default when absent" }),
   ARGUS_STATE_NETWORK_DISK: GatewayEnvironment.shape.ARGUS_STATE_NETWORK_DISK,
+  ARGUS_TELEGRAM_TOKEN: z.string().optional().meta({
+    description:
+      "The bot's token from BotFather starts the Telegram bot, with what `argus telegram` reads; or ARGUS_TELEGRAM_TOKEN_FILE",
+  }),
   ARGUS_LOG_LEVEL: logLevel(),
 });
 export type UpSettings = z.output<typeof UpEnvironment>;
 
 export function upSettings(environment: Environment): UpSettings {
   return parseEnvironment(UpEnvironment, environment, {
-    secrets: ["ARGUS_TOKEN", ...MODEL_KEY.secrets],
+    secrets: ["ARGUS_TOKEN", "ARGUS_TELEGRAM_TOKEN", ...MODEL_KEY.secrets],
     aliases: MODEL_KEY.aliases,
   });
 }
@@ -125,6 +129,25 @@ export function controllerEnvironment(
     ARGUS_GATEWAY_URL: `http://127.0.0.1:${wiring.gatewayPort}`,
     ARGUS_GATEWAY_TOKEN_FILE: wiring.gatewayTokenFile,
     ...(set.ARGUS_MODEL ? { ARGUS_MODEL: set.ARGUS_MODEL } : {}),
+    ARGUS_LOG_LEVEL: set.ARGUS_LOG_LEVEL,
+  };
+}
+
+/** Undefined without a bot token: then there is no bot. */
+export function telegramEnvironment(
+  environment: Environment,
+  set: UpSettings,
+  wiring: Wiring,
+): Environment | undefined {
+  if (set.ARGUS_TELEGRAM_TOKEN === undefined) return undefined;
+  const names = Object.keys(environment).filter((name) => name.startsWith("ARGUS_TELEGRAM_"));
+  const { ARGUS_TELEGRAM_TOKEN_FILE: _, ...own } = pick(environment, names);
+  return {
+    ...pick(environment, PASSED_ON),
+    ...own,
+    ARGUS_TELEGRAM_TOKEN: set.ARGUS_TELEGRAM_TOKEN,
+    ARGUS_GATEWAY_URL: `http://127.0.0.1:${wiring.gatewayPort}`,
+    ARGUS_GATEWAY_TOKEN_FILE: wiring.gatewayTokenFile,
     ARGUS_LOG_LEVEL: set.ARGUS_LOG_LEVEL,
   };
 }

@@ -13,6 +13,8 @@ export interface Ready {
   main: MainRuntime;
   hasModel: boolean;
   codexInstalled: boolean;
+  /** The Telegram bot runs. */
+  telegram: boolean;
   warnings: string[];
 }
 
@@ -27,6 +29,7 @@ export function readyText(ready: Ready): string {
     `  kubectl     export KUBECONFIG=${shellWord(ready.kubeconfig)}`,
     `  data, logs  ${ready.data} (logs in ${ready.logs})`,
     ...modelRows(ready),
+    ...(ready.telegram ? ["  telegram    the bot runs: write to it (docs/telegram.md)"] : []),
     ...(ready.warnings.length > 0 ? ["", "Not isolated here (docs/security.md):"] : []),
     ...ready.warnings.map((warning) => `  - ${warning}`),
     "",

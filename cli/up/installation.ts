@@ -8,6 +8,7 @@ import {
   gatewayEnvironment,
   hasModel,
   sessionEnvironment,
+  telegramEnvironment,
   type UpSettings,
   type Wiring,
 } from "../config/up.ts";
@@ -81,6 +82,8 @@ async function startAll(it: Installation, shutdown: Shutdown): Promise<Ready> {
     startProcess(run, "gateway", gatewayEnvironment(environment, settings, wiring)),
   ]);
   const url = `http://127.0.0.1:${wiring.gatewayPort}`;
+  const telegram = telegramEnvironment(environment, settings, wiring);
+  if (telegram) await supervise(run, "telegram", telegram);
   await writeSecret(it.folder.client, JSON.stringify({ url, token: wiring.token }));
   return {
     url,
@@ -93,6 +96,7 @@ async function startAll(it: Installation, shutdown: Shutdown): Promise<Ready> {
     main,
     hasModel: hasModel(it.settings),
     codexInstalled: program.codex !== undefined,
+    telegram: telegram !== undefined,
     warnings: [...cluster.warnings, ...(await sandboxWarnings())],
   };
 }
@@ -182,10 +186,23 @@ interface Run {
 
 /** Starts `argus <name>` and waits until it is ready. */
 async function startProcess(
-  { it, wiring, started, shutdown }: Run,
+  run: Run,
   name: "controller" | "gateway",
   environment: Environment,
 ): Promise<void> {
+  const { options, child } = await supervise(run, name, environment);
+  const port = name === "gateway" ? run.wiring.gatewayPort : run.wiring.controllerPort;
+  const url = `http://127.0.0.1:${port}/readyz`;
+  const signal = run.shutdown.stopping;
+  await waitUntilReady(options, child, { url, timeoutMs: READY_MS, signal });
+}
+
+/** Keeps `argus <name>` running. */
+async function supervise(
+  { it, started, shutdown }: Run,
+  name: "controller" | "gateway" | "telegram",
+  environment: Environment,
+) {
   const options: ChildOptions = {
     name,
     command: process.execPath,
@@ -197,9 +214,7 @@ async function startProcess(
     say: it.say,
   };
   const child = await shutdown.start(name, (stop) => superviseChild(options, stop));
-  const port = name === "gateway" ? wiring.gatewayPort : wiring.controllerPort;
-  const url = `http://127.0.0.1:${port}/readyz`;
-  await waitUntilReady(options, child, { url, timeoutMs: READY_MS, signal: shutdown.stopping });
+  return { options, child };
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -67,7 +67,8 @@ export class FileDesk {
   async piece(by: object, channel: string, { fetchId, ...piece }: PieceParams): Promise<void> {
     const fetch = this.#of(fetchId, channel);
     const bytes = Buffer.byteLength(piece.data, "base64");
-    if (piece.offset === 0 && fetch.by !== by) Object.assign(fetch, { by, taken: 0 });
+    // The first who hands it in does so to its end, and may begin anew.
+    if (piece.offset === 0 && (fetch.by ?? by) === by) Object.assign(fetch, { by, taken: 0 });
     if (fetch.by !== by || piece.offset !== fetch.taken) throw unwanted();
     if (piece.offset + bytes > fetch.notice.maxBytes) fetch.done.reject(tooLarge());
     try {

@@ -1,45 +1,29 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
+import { randomBytes } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type FakeTelegram, startTelegram } from "#test/fakes/telegram.ts";
 import { ArgusUp } from "#test/support/argus-up.ts";
+import { eventually } from "#test/support/eventually.ts";
 
-const root = join(import.meta.dirname, "..", "..");
+const BOT = "argus.ts telegram";
 let telegram: FakeTelegram;
 let up: ArgusUp;
-let bot: ChildProcess;
-let said = "";
 type Someone = ReturnType<FakeTelegram["people"]["person"]>;
 let ada: Someone;
-
-function startBot(): ChildProcess {
-  const child = spawn(join(root, "argus"), ["telegram"], {
-    env: {
-      PATH: process.env.PATH ?? "",
-      HOME: up.data,
-      ARGUS_GATEWAY_URL: up.url,
-      ARGUS_TOKEN: up.token,
-      ARGUS_TELEGRAM_TOKEN: telegram.token,
-      ARGUS_TELEGRAM_API: telegram.url,
-      ARGUS_TELEGRAM_OWNERS: String(ada.id),
-    },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  for (const stream of [child.stdout, child.stderr])
-    stream?.setEncoding("utf8").on("data", (chunk: string) => (said += chunk));
-  return child;
-}
 
 beforeAll(async () => {
   telegram = await startTelegram();
   ada = telegram.people.person("Ada");
-  up = await ArgusUp.start();
-  bot = startBot();
+  up = await ArgusUp.start({
+    env: {
+      ARGUS_TELEGRAM_TOKEN: telegram.token,
+      ARGUS_TELEGRAM_API: telegram.url,
+      ARGUS_TELEGRAM_OWNERS: String(ada.id),
+    },
+  });
 }, 120_000);
 afterAll(async () => {
-  bot?.kill("SIGTERM");
-  if (bot && bot.exitCode === null && bot.signalCode === null) await once(bot, "close");
   await up?.destroy();
   await telegram?.stop();
 });
@@ -54,10 +38,10 @@ test("an owner writes and is answered, once, with the bot killed in between", as
   await telegram.waitFor("the poll", () => telegram.polled(), 60_000);
   telegram.people.say(ada, "hello there");
   await heard(ada, /hello there/);
-  bot.kill("SIGKILL");
-  await once(bot, "close");
+  const [{ pid } = { pid: 0 }] = up.find(BOT);
+  process.kill(pid, "SIGKILL");
+  await eventually("the bot is gone", () => up.find(BOT).every((each) => each.pid !== pid));
   telegram.people.say(ada, "after the crash");
-  bot = startBot();
   await heard(ada, /after the crash/);
   expect(texts(ada).filter((text) => /hello there|after the crash/.test(text ?? ""))).toHaveLength(
     2,
@@ -74,7 +58,9 @@ test("a stranger is shown a code, and may write once the owner has confirmed it"
   telegram.people.say(bob, "hello from bob");
   await heard(bob, /hello from bob/);
   expect(texts(ada).join()).not.toContain("from bob");
-  expect(said).not.toContain(telegram.token.split(":")[1]);
+  const log = await readFile(join(up.data, "logs", "telegram.log"), "utf8");
+  expect(log).toContain("Telegram bot ready");
+  expect(log).not.toContain(telegram.token.split(":")[1]);
 }, 120_000);
 
 test("commands tell where the chat stands, and begin a new conversation", async () => {
@@ -88,4 +74,26 @@ test("commands tell where the chat stands, and begin a new conversation", async 
   await heard(ada, /Nothing is running/);
   telegram.people.say(ada, "/cron");
   await heard(ada, /No schedules/);
+}, 60_000);
+
+test("photos, documents and voice come into the workspace, albums as one message, though Telegram fails on the way", async () => {
+  const files = [randomBytes(900_000), randomBytes(10), randomBytes(2000)];
+  const [report = Buffer.alloc(0), first = Buffer.alloc(0), second = Buffer.alloc(0)] = files;
+  telegram.faults.add({ fault: { status: 502 }, method: "getFile" });
+  telegram.faults.add({ fault: { cut: "after" }, method: "download" });
+  const about = { kind: "document", name: "the report.pdf", mime: "application/pdf" } as const;
+  telegram.people.send(ada, { ...about, bytes: report, caption: "read this" });
+  const answer = (await heard(ada, /read this/)) ?? "";
+  const path = /. file: (\S+)/.exec(answer)?.[1] ?? "";
+  expect(path).toMatch(/\/1-the_report\.pdf$/);
+  expect((await readFile(path)).equals(report)).toBe(true);
+  const photo = { kind: "photo", album: "7" } as const;
+  telegram.people.send(ada, { ...photo, bytes: first, caption: "two pictures" });
+  telegram.people.send(ada, { ...photo, bytes: second });
+  const album = (await heard(ada, /two pictures/)) ?? "";
+  const paths = [...album.matchAll(/. image: (\S+)/g)].map(([, found = ""]) => found);
+  expect(await Promise.all(paths.map((each) => readFile(each)))).toEqual([first, second]);
+  const voice = telegram.people.send(ada, { kind: "voice", bytes: randomBytes(99) });
+  telegram.people.say(ada, "what did I say?", { replyTo: voice });
+  expect(await heard(ada, /. audio: /)).toMatch(/voice|audio/);
 }, 60_000);

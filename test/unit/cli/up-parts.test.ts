@@ -189,6 +189,7 @@ const READY: Ready = {
   main: "echo",
   hasModel: false,
   codexInstalled: true,
+  telegram: false,
   warnings: ["network: shared"],
 };
 
