@@ -48,6 +48,8 @@ export async function answerOwn(
   }
 }
 
+export const methodNames = [...Object.keys(METHODS), ...Object.keys(CALLER_METHODS)];
+
 /** Undefined = there is none. */
 export function methodNamed(name: string): CallerMethod | undefined {
   const onLane = METHODS[name];

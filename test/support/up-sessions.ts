@@ -21,6 +21,7 @@ export class UpSessions {
 
   /** An echo without heartbeats; `more` stands beneath `spec`. */
   apply(name: string, more = ""): Promise<string> {
+    const runtime = more.includes("runtime:") ? "" : "runtime: { command: [argus, echo] }\n";
     return this.#up.kubectl(
       ["apply", "-f", "-"],
       `
@@ -29,7 +30,7 @@ kind: ArgusSession
 metadata: { name: ${name} }
 spec:
   heartbeat: { intervalSeconds: 0 }
-${more.replace(/^(?=.)/gm, "  ")}`,
+${(runtime + more).replace(/^(?=.)/gm, "  ")}`,
     );
   }
 
