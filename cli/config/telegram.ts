@@ -1,8 +1,8 @@
-import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import type { BotOptions } from "#bot/options.ts";
 import type { Logger } from "#lib/logger.ts";
 import { type Environment, httpUrl, logLevel, parseEnvironment } from "../config.ts";
+import { gatewayAccess, gatewayToken, parallelChats } from "./adapter.ts";
 
 const people = z
   .string()
@@ -15,16 +15,7 @@ const people = z
 
 /** Environment of `argus telegram`. */
 export const TelegramEnvironment = z.object({
-  ARGUS_GATEWAY_URL: httpUrl()
-    .default("http://127.0.0.1:8080")
-    .meta({ description: "Base URL of the gateway" }),
-  ARGUS_GATEWAY_TOKEN_FILE: z.string().optional().meta({
-    description:
-      "File with the token that the gateway knows adapters by; read again for each connection",
-  }),
-  ARGUS_TOKEN: z.string().optional().meta({
-    description: "The admin token instead; or ARGUS_TOKEN_FILE",
-  }),
+  ...gatewayAccess,
   ARGUS_TELEGRAM_TOKEN: z
     .string({ error: "set it, or ARGUS_TELEGRAM_TOKEN_FILE: BotFather gives it to you" })
     .regex(/^\d+:[\w-]{10,}$/, "does not look like BotFather's token, for example 123456:AbC…")
@@ -43,12 +34,7 @@ export const TelegramEnvironment = z.object({
     .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "lower-case letters, digits, dashes")
     .default("main")
     .meta({ description: "Session of the owners' private chats" }),
-  ARGUS_TELEGRAM_PARALLEL: z
-    .string()
-    .regex(/^([1-9]|[1-5]\d|6[0-4])$/, "give a number from 1 to 64")
-    .default("32")
-    .transform(Number)
-    .meta({ description: "Chats that are served at once" }),
+  ARGUS_TELEGRAM_PARALLEL: parallelChats(32),
   ARGUS_LOG_LEVEL: logLevel(),
 });
 
@@ -63,10 +49,9 @@ export function telegramOptions(
   set: z.output<typeof TelegramEnvironment>,
   logger: Logger,
 ): BotOptions {
-  const { ARGUS_GATEWAY_TOKEN_FILE: file, ARGUS_TOKEN: token = "" } = set;
   return {
     gatewayUrl: set.ARGUS_GATEWAY_URL,
-    gatewayToken: async () => (file ? (await readFile(file, "utf8")).trim() : token),
+    gatewayToken: () => gatewayToken(set),
     botToken: set.ARGUS_TELEGRAM_TOKEN,
     apiRoot: set.ARGUS_TELEGRAM_API,
     owners: set.ARGUS_TELEGRAM_OWNERS,

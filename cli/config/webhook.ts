@@ -1,8 +1,8 @@
-import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import type { Logger } from "#lib/logger.ts";
 import type { Route, WebhookOptions } from "#webhook/options.ts";
-import { type Environment, httpUrl, logLevel, parseEnvironment } from "../config.ts";
+import { type Environment, logLevel, parseEnvironment } from "../config.ts";
+import { gatewayAccess, gatewayToken, parallelChats } from "./adapter.ts";
 
 const name = (fallback: string) =>
   z
@@ -30,16 +30,7 @@ const routes = z
 
 /** Environment of `argus webhook`. */
 export const WebhookEnvironment = z.object({
-  ARGUS_GATEWAY_URL: httpUrl()
-    .default("http://127.0.0.1:8080")
-    .meta({ description: "Base URL of the gateway" }),
-  ARGUS_GATEWAY_TOKEN_FILE: z.string().optional().meta({
-    description:
-      "File with the token that the gateway knows adapters by; read again for each connection",
-  }),
-  ARGUS_TOKEN: z.string().optional().meta({
-    description: "The admin token instead; or ARGUS_TOKEN_FILE",
-  }),
+  ...gatewayAccess,
   ARGUS_WEBHOOK_CHANNEL: name("webhook").meta({ description: "Name of the channel" }),
   ARGUS_WEBHOOK_ADAPTER: name("webhook").meta({
     description: "Name of this adapter, the same over restarts; no two processes at once have it",
@@ -56,12 +47,7 @@ export const WebhookEnvironment = z.object({
     .meta({
       description: "Key of the signatures (whsec_… = Base64); or ARGUS_WEBHOOK_SECRET_FILE",
     }),
-  ARGUS_WEBHOOK_PARALLEL: z
-    .string()
-    .regex(/^([1-9]|[1-5]\d|6[0-4])$/, "give a number from 1 to 64")
-    .default("16")
-    .transform(Number)
-    .meta({ description: "Chats that are served at once" }),
+  ARGUS_WEBHOOK_PARALLEL: parallelChats(16),
   ARGUS_LOG_LEVEL: logLevel(),
 });
 
@@ -76,10 +62,9 @@ export function webhookOptions(
   set: z.output<typeof WebhookEnvironment>,
   logger: Logger,
 ): WebhookOptions {
-  const { ARGUS_GATEWAY_TOKEN_FILE: file, ARGUS_TOKEN: token = "" } = set;
   return {
     gatewayUrl: set.ARGUS_GATEWAY_URL,
-    token: async () => (file ? (await readFile(file, "utf8")).trim() : token),
+    token: () => gatewayToken(set),
     channel: set.ARGUS_WEBHOOK_CHANNEL,
     adapter: set.ARGUS_WEBHOOK_ADAPTER,
     routes: set.ARGUS_WEBHOOK_URLS,
