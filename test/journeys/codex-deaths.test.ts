@@ -47,7 +47,8 @@ async function endOf(client: WsClient, inputId: string): Promise<Ended> {
   const isEnd = ({ method, params }: Message) =>
     method === "argus/input/ended" && params?.id === inputId;
   const { params } = await client.waitFor(`the end of ${inputId}`, isEnd);
-  return { state: String(params?.state), reason: String(params?.reason ?? "") };
+  const { state, reason } = (params ?? {}) as Partial<Ended>;
+  return { state: state ?? "", reason: reason ?? "" };
 }
 
 test(
@@ -58,11 +59,10 @@ test(
     for (let death = 0; death < deaths; death += 1) {
       const word = `word-${randomUUID()}`;
       const from = client.received.length;
-      const asked = client.request("argus/input/enqueue", { text: `${word}` });
-      const { inputId } = await asked;
+      const { inputId } = await client.request("argus/input/enqueue", { text: word });
       const isActive = ({ method, params }: Message) =>
         method === "thread/status/changed" &&
-        (params?.status as { type: string }).type === "active";
+        (params?.status as { type?: string } | undefined)?.type === "active";
       await client.waitFor("its turn's start", isActive, from);
       await delay(random() * SOON_MS);
       killAll(up.find("app-server"));
