@@ -41,9 +41,10 @@ function wakes(
   return beat || events || (document.inputs.length > 0 && on("Message"));
 }
 
+/** Nodes report themselves (`node`) and the ends of their jobs (`process`). */
 function kindOf({ kind }: LaneEvent): WakeKind {
   if (kind === "cron") return "Cron";
-  return kind.startsWith("node") ? "Node" : "Message";
+  return kind === "process" || kind.startsWith("node") ? "Node" : "Message";
 }
 
 /** Whether demand rules the session's pod: one that is never suspended for idleness needs no word before a turn. */

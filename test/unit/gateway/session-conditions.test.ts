@@ -169,6 +169,16 @@ test.for<[string, Parameters<typeof demandOf>[0], string]>([
     "None",
   ],
   [
+    "cold, the end of a job",
+    { document: doc({ events: [event("process")] }), isUsed: false, session: cold(["Node"]) },
+    "Open",
+  ],
+  [
+    "cold, the end of a job that does not wake",
+    { document: doc({ events: [event("process")] }), isUsed: false, session: cold(["Message"]) },
+    "None",
+  ],
+  [
     "cold, a message",
     { document: doc({ inputs: [input(0)] }), isUsed: false, session: cold(["Message"]) },
     "Open",
