@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ArgusUp } from "#test/support/argus-up.ts";
 import { eventually } from "#test/support/eventually.ts";
@@ -33,6 +34,8 @@ interface Life {
   name: string;
   accepted: string[];
   isParked: boolean;
+  /** Its messages, one after the other; whatever else happens does not wait for them. */
+  sending: Promise<void>;
 }
 
 const mode = (name: string, operatingMode: string) =>
@@ -54,7 +57,16 @@ async function recreate(name: string): Promise<Life> {
   // Nobody writes to the name before its new object is seen.
   const fresh = await sessions.uid(name);
   expect(fresh).not.toBe(uid);
-  return { name, accepted: [], isParked: false };
+  return { name, accepted: [], isParked: false, sending: Promise.resolve() };
+}
+
+function send(life: Life, key: string): void {
+  life.sending = life.sending.then(async () => {
+    await sessions.send(life.name, key);
+    life.accepted.push(key);
+  });
+  // Looked at when somebody waits for it.
+  life.sending.catch(() => {});
 }
 
 /** Accepted = ended once, run at most once, run if it is said to be done, in order. */
@@ -95,15 +107,17 @@ test("messages, parking, deletion and kills in any order: nothing accepted is lo
     const what = pick(STEPS);
     counts[what] = (counts[what] ?? 0) + 1;
     if (what === "send") {
-      const key = `${name}-${step}`;
-      await sessions.send(name, key);
-      life.accepted.push(key);
-    } else if (what === "recreate") lives.set(name, await recreate(name));
-    else if (what === "park" || what === "wake") {
+      send(life, `${name}-${step}`);
+    } else if (what === "recreate") {
+      await life.sending;
+      lives.set(name, await recreate(name));
+    } else if (what === "park" || what === "wake") {
       await mode(name, what === "park" ? "Suspended" : "Running");
       life.isParked = what === "park";
     } else sessions.killed(what.slice("kill ".length));
+    if (random() < 0.3) await delay(random() * 1500);
   }
+  for (const { sending } of lives.values()) await sending;
   for (const { name, isParked } of lives.values()) if (isParked) await mode(name, "Running");
   const results: { done: number; told: number }[] = [];
   for (const life of lives.values()) results.push(await judge(life));
