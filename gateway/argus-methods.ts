@@ -55,7 +55,7 @@ export function methodNamed(name: string): CallerMethod | undefined {
   const onLane = METHODS[name];
   if (!onLane) return CALLER_METHODS[name];
   return async (caller, params) =>
-    await onLane(await caller.context.lanes.of(await caller.session()), params);
+    await onLane(await caller.context.lanes.of(await caller.session()), params, caller);
 }
 
 export function errorAnswer(id: unknown, code: number, message: string, data?: unknown): string {

@@ -1,9 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { ArgusError } from "#lib/errors.ts";
+import type { Source } from "#protocol/lane-entry.ts";
 import { EnqueueParams, type EnqueueResult, InputParams } from "#protocol/lane-methods.ts";
+import { chatId } from "#protocol/session-methods.ts";
 import type { Lane } from "../lanes/lane.ts";
+import { sessionOf } from "../state/access.ts";
 import { type Accepted, cancel, enqueue, retryInput } from "../state/inputs.ts";
-import type { Method } from "./method.ts";
+import type { Caller, Method } from "./method.ts";
 
 export const inputMethods: Record<string, Method> = {
   "argus/input/enqueue": enqueueInput,
@@ -12,8 +15,9 @@ export const inputMethods: Record<string, Method> = {
   "argus/input/retry": retryAgain,
 };
 
-async function enqueueInput(lane: Lane, params: unknown): Promise<EnqueueResult> {
+async function enqueueInput(lane: Lane, params: unknown, caller: Caller): Promise<EnqueueResult> {
   const { text, key, threadId, target, source } = EnqueueParams.parse(params);
+  if (source) await demandBound(source, caller);
   const id = `in-${randomUUID()}`;
   const accepted = await lane.state.reduce((document) =>
     enqueue(document, {
@@ -27,6 +31,16 @@ async function enqueueInput(lane: Lane, params: unknown): Promise<EnqueueResult>
     }),
   );
   return acceptedResult(lane, accepted);
+}
+
+/** The answer goes to the source: only the owner decides which chats hear from a session. Throws `Forbidden`. */
+async function demandBound(source: Source, { principal, session, context }: Caller): Promise<void> {
+  if (principal.kind === "admin") return;
+  const { name } = (await session()).metadata;
+  const chat = chatId(source);
+  if (sessionOf(context.state.current.access, chat) === name) return;
+  const words = `Chat ${chat} is not bound to session ${name}: its owner binds it first (argus/chat/bind). Nothing was accepted.`;
+  throw new ArgusError("Forbidden", words, { chat, session: name });
 }
 
 /** A message that did not end well, once more; its sender asks for it. */

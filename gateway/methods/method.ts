@@ -5,7 +5,7 @@ import type { Lane } from "../lanes/lane.ts";
 import type { ClientStreams } from "../nodes/client-streams.ts";
 
 /** One `argus/*` method: the session's lane and the params in, the result out. Throws `ArgusError` or the schema's error. */
-export type Method = (lane: Lane, params: unknown) => Promise<unknown>;
+export type Method = (lane: Lane, params: unknown, caller: Caller) => Promise<unknown>;
 
 /** Who asks, and where. */
 export interface Caller {

@@ -28,6 +28,15 @@ async function call(method: string, params: object = {}, more: object = {}): Pro
   return { ...((await answer.json()) as Called), status: answer.status };
 }
 
+async function tokenFor(session: string): Promise<string> {
+  const issued = await fetch(`${rig.url}/tokens`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${ADMIN}`, "content-type": "application/json" },
+    body: JSON.stringify({ sessions: [session] }),
+  });
+  return ((await issued.json()) as { token: string }).token;
+}
+
 const names = async () =>
   ((await call("session/list")).result["sessions"] as { name: string }[]).map(({ name }) => name);
 
@@ -102,12 +111,7 @@ test("a client's token sees its own session and neither makes, deletes nor binds
   rig.putSession("mine");
   rig.putSession("other");
   await eventually("both are listed", async () => (await names()).length === 2);
-  const issued = await fetch(`${rig.url}/tokens`, {
-    method: "POST",
-    headers: { authorization: `Bearer ${ADMIN}`, "content-type": "application/json" },
-    body: JSON.stringify({ sessions: ["mine"] }),
-  });
-  const { token } = (await issued.json()) as { token: string };
+  const token = await tokenFor("mine");
   const own = await call("session/list", {}, { token });
   expect((own.result["sessions"] as { name: string }[]).map(({ name }) => name)).toEqual(["mine"]);
   const statuses = await Promise.all([
@@ -224,4 +228,28 @@ test("a schedule run twice under one key is one event, and a heartbeat can be as
   expect(await (await beat("")).json()).toEqual({ ok: true, sessionId: "main" });
   expect((await beat("?session=none")).status).toBe(404);
   expect((await beat("", "wrong")).status).toBe(401);
+});
+
+test("a session's client lets answers go only to chats that the owner bound to it", async () => {
+  rig.putSession("garden");
+  rig.putSession("house");
+  await eventually("both are listed", async () => (await names()).length === 2);
+  const token = await tokenFor("garden");
+  const ask = (chatKey: string, more: object) => {
+    const source = { channel: "telegram", chatKey };
+    return call("input/enqueue", { text: "hello", key: chatKey, source }, more);
+  };
+  await call("chat/bind", { session: "garden", chat: "telegram:1" });
+  await call("chat/bind", { session: "house", chat: "telegram:2" });
+  expect((await ask("1", { token, session: "garden" })).result).toMatchObject({ ok: true });
+  for (const chat of ["2", "3"]) {
+    const refused = await ask(chat, { token, session: "garden" });
+    expect([refused.status, refused.detail]).toEqual([
+      403,
+      expect.stringContaining(`Chat telegram:${chat} is not bound to session garden`),
+    ]);
+  }
+  expect((await ask("3", { session: "garden" })).result).toMatchObject({ ok: true });
+  const { result } = await call("input/list", {}, { session: "garden" });
+  expect((result["inputs"] as { key: string }[]).map(({ key }) => key)).toEqual(["1", "3"]);
 });

@@ -16,7 +16,7 @@ import { randomSource } from "../bench/relay/random-lines.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 const PAGE = "docs/channels.md";
-const [RUN = "", DECIDE = ""] = blocksOf(PAGE, "sh");
+const [RUN = "", ASK = "", DECIDE = ""] = blocksOf(PAGE, "sh");
 const [ALLOW = "", SEND = ""] = blocksOf("docs/webhooks.md", "sh");
 const SECRET = /ARGUS_WEBHOOK_SECRET='([^']+)'/.exec(RUN)?.[1] ?? "";
 const GATEWAY = "argus.ts gateway";
@@ -116,6 +116,17 @@ test("a message becomes a turn, its answer is posted once with a signature that 
   await eventually("it is over", async () => (await deliveries()).deliveries.length === 0);
   expect(postsOf(inputId)).toHaveLength(1);
   expect(receiver.wrong).toEqual([]);
+});
+
+test("a program asks by one request, and its answer is posted", async () => {
+  const variables = RUN.split("\n").filter((line) => line.startsWith("export "));
+  const asked = JSON.parse(await output([...variables, ASK].join("\n")));
+  const { inputId } = asked.result as { inputId: string };
+  const [post] = await eventually("the post", () => {
+    const posts = postsOf(inputId);
+    return posts.length > 0 && posts;
+  });
+  expect(post?.body).toMatchObject({ channel: "webhook", chatKey: "billing" });
 });
 
 test("what is given up or waits is shown, sent again and dropped by the page's commands", async () => {
