@@ -1,15 +1,18 @@
 import { constants } from "node:fs";
 import { access, stat } from "node:fs/promises";
 import { delimiter, isAbsolute, join } from "node:path";
-import { COMMAND_PARAMS, type CommandName, type SystemRun } from "#protocol/node-commands.ts";
+import {
+  COMMAND_PARAMS,
+  type CommandName,
+  FOREGROUND_BYTES,
+  type SystemRun,
+} from "#protocol/node-commands.ts";
 import type { Files } from "./files.ts";
 import { type Job, KILL_GRACE_MS } from "./job.ts";
 import { type Caller, type Jobs, jobView, outputs } from "./jobs.ts";
 import { NodeError } from "./node-error.ts";
 import { sleepOr } from "./wait.ts";
 
-/** Returned of each output by a call that waited for the end. */
-const FOREGROUND_BYTES = 2 * 1024 * 1024;
 const TAIL_BYTES = 4000;
 /** All of stdin that a job gets. */
 export const MAX_STDIN_BYTES = 256 * 1024 * 1024;
@@ -102,7 +105,7 @@ async function run(tools: Tools, params: SystemRun, call: Call): Promise<object>
     call.signal.removeEventListener("abort", cancel);
   }
   // Decided and written down together: either this answer tells the end, or a notice does.
-  if (job.exit) return finished(job);
+  if (job.exit) return finished(job, params.outputBytes ?? FOREGROUND_BYTES);
   await job.saveMeta({ backgrounded: true });
   return inBackground(job, params);
 }
@@ -115,12 +118,12 @@ const head = ({ meta, started }: Job) => ({
   pid: started?.child.pid ?? null,
 });
 
-async function finished(job: Job): Promise<object> {
+async function finished(job: Job, outputBytes: number): Promise<object> {
   const { exit, meta } = job;
   if (!exit) throw new NodeError("NOT_READY", `job ${meta.jobId} has not ended`);
   if (exit.spawnError) throw new NodeError("SPAWN_FAILED", exit.spawnError);
   if (exit.orphaned) throw new NodeError("OUTCOME_UNKNOWN", exit.reason ?? "its outcome was lost");
-  const texts = await outputs(job, FOREGROUND_BYTES);
+  const texts = await outputs(job, outputBytes);
   const { exitCode, signal, timedOut, reason } = exit;
   return {
     ...head(job),
@@ -131,12 +134,13 @@ async function finished(job: Job): Promise<object> {
     timedOut,
     ...(reason ? { reason } : {}),
     ...texts,
-    ...truncated(texts, FOREGROUND_BYTES),
+    ...truncated(texts, outputBytes),
   };
 }
 
 async function inBackground(job: Job, params: SystemRun): Promise<object> {
-  const { stdout, stderr, stdoutBytes, stderrBytes } = await outputs(job, TAIL_BYTES);
+  const tailBytes = Math.min(params.outputBytes ?? TAIL_BYTES, TAIL_BYTES);
+  const { stdout, stderr, stdoutBytes, stderrBytes } = await outputs(job, tailBytes);
   const tails = { stdoutTail: stdout, stderrTail: stderr, stdoutBytes, stderrBytes };
   return { ...head(job), running: true, yieldMs: params.yieldMs ?? null, ...tails };
 }

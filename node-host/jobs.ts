@@ -219,8 +219,8 @@ export function jobView({ meta, started, exit, stdinWritable }: Job) {
 export async function outputs(job: Job, maxBytes: number) {
   const [stdoutBytes, stderrBytes] = await Promise.all([job.size("stdout"), job.size("stderr")]);
   const [stdout, stderr] = await Promise.all([
-    stdoutBytes > 0 ? textTail(job.file("stdout"), stdoutBytes, maxBytes) : "",
-    stderrBytes > 0 ? textTail(job.file("stderr"), stderrBytes, maxBytes) : "",
+    stdoutBytes > 0 && maxBytes > 0 ? textTail(job.file("stdout"), stdoutBytes, maxBytes) : "",
+    stderrBytes > 0 && maxBytes > 0 ? textTail(job.file("stderr"), stderrBytes, maxBytes) : "",
   ]);
   return { stdout, stderr, stdoutBytes, stderrBytes };
 }

@@ -47,6 +47,7 @@ export interface NodeHostOptions {
 
 /** Of this process: what it was asked before is not forgotten over its connections. */
 const BOOT = randomUUID();
+let connections = 0;
 const BACKOFF = { baseMs: 1000, maxMs: 30_000 };
 const REPLACED_PAUSE_MS = 5 * 60_000;
 const MAX_REPLACED_PAUSE_MS = 60 * 60_000;
@@ -177,6 +178,7 @@ class Connection {
       commands: Object.keys(COMMAND_PARAMS),
       extensions: NODE_EXTENSIONS,
       boot: BOOT,
+      connection: connections++,
     });
     void this.#keep(link, signal);
   }

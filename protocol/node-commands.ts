@@ -3,6 +3,8 @@ import { z } from "zod";
 /** Parameters of each command that a node runs; results are described beside them. Errors: `NodeErrorCode` of node.ts. */
 
 export const MAX_STDIN_TEXT_BYTES = 1024 * 1024;
+/** Returned of each output by a call that waited for the end. */
+export const FOREGROUND_BYTES = 2 * 1024 * 1024;
 export const MAX_FILE_BYTES = 4 * 1024 * 1024;
 export const DEFAULT_YIELD_MS = 10_000;
 
@@ -30,6 +32,8 @@ export const SystemRun = z.object({
     .string()
     .refine((text) => Buffer.byteLength(text) <= MAX_STDIN_TEXT_BYTES, "at most 1 MiB")
     .nullish(),
+  /** Of each output in the answer, its end; who follows the job's streams wants none. */
+  outputBytes: z.int().min(0).max(FOREGROUND_BYTES).nullish(),
   /** Keep stdin open for `process.write`. */
   stdin: z.boolean().optional(),
   pty: z.boolean().optional(),

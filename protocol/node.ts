@@ -31,6 +31,8 @@ export const NodeConnect = z.looseObject({
   extensions: z.array(label).max(64).optional(),
   /** Of this run of the node-host: with the same one it still knows every call that it was given. */
   boot: z.string().min(1).max(64).optional(),
+  /** Counts the connections of that run: an earlier one may arrive late. */
+  connection: z.int().min(0).optional(),
 });
 export type NodeConnect = z.infer<typeof NodeConnect>;
 

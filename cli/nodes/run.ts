@@ -94,6 +94,7 @@ class RemoteRun {
       // Followed here, by its output; its end is nobody else's business.
       yieldMs: 0,
       notifyOnExit: false,
+      outputBytes: 0,
       ...(cwd ? { cwd } : {}),
       ...(env.length > 0 ? { env: environmentOf(env) } : {}),
       ...(timeout ? { timeoutMs: Number(timeout) * 1000 } : {}),

@@ -39,6 +39,15 @@ export class NodeLink {
     return this.info.boot;
   }
 
+  isSameRunAs({ boot }: NodeLink): boolean {
+    return boot !== undefined && boot === this.boot;
+  }
+
+  /** `other` was opened before this one, and arrives only now. */
+  isNewerThan(other: NodeLink): boolean {
+    return this.isSameRunAs(other) && (this.info.connection ?? 0) > (other.info.connection ?? 0);
+  }
+
   get extensions(): string[] {
     return [...this.#extensions];
   }

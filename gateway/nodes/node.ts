@@ -1,3 +1,4 @@
+import { CLOSE } from "#protocol/client.ts";
 import { NODE_REPLACED_CODE } from "#protocol/node.ts";
 import { NodeApprovals } from "./approvals.ts";
 import { NodeCalls } from "./calls.ts";
@@ -18,12 +19,14 @@ export class Node {
     this.id = id;
   }
 
-  /** The newest connection is the node; an older one is told not to come back soon. */
+  /** The newest connection is the node. Of two node-hosts with one name the older one is told not to come back soon. */
   connected(link: NodeLink): void {
     const { link: older } = this;
+    if (older?.isNewerThan(link)) return link.close(CLOSE.normal, "superseded");
     if (older) {
       this.disconnected(older);
-      older.close(NODE_REPLACED_CODE, "replaced");
+      if (older.isSameRunAs(link)) older.close(CLOSE.normal, "superseded");
+      else older.close(NODE_REPLACED_CODE, "replaced");
     }
     this.link = link;
     link.send("node.connected", { nodeId: link.nodeId, extensions: link.extensions });

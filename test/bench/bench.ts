@@ -1,6 +1,7 @@
 import { parseArgs } from "node:util";
 import { benchController } from "./controller/controller.ts";
 import { benchCron } from "./cron/cron.ts";
+import { benchNodes } from "./nodes/nodes.ts";
 import { benchRelay } from "./relay/relay.ts";
 import { benchStore } from "./store/store.ts";
 import { benchCold } from "./wake/cold.ts";
@@ -11,6 +12,7 @@ const USAGE = `npm run bench <name> [-- --quick] [-- --repetitions N] [-- --only
 cold:  what gateway and controller add to a suspended session's first message, beside a running session's
 controller: the bundled controller on a real kube-apiserver and etcd
 cron:  what ten thousand schedules cost, beside croner's own objects and bare posts
+nodes: argus run against ssh, idle nodes' memory
 relay: gateway and bridge against haproxy, a C relay and the frozen baselines, as ratios (docs/performance.md)
 store: commits of the state store beside a loop of bare syncs, its crashes and its opening
 wake:  what the bridge adds to the app-server's own start when a parked session gets its first line
@@ -27,6 +29,7 @@ const BENCHES: Record<string, (options: BenchOptions) => Promise<string>> = {
   cold: benchCold,
   controller: benchController,
   cron: benchCron,
+  nodes: benchNodes,
   relay: benchRelay,
   store: benchStore,
   wake: benchWake,

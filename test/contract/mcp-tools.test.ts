@@ -53,7 +53,11 @@ describe.skipIf(!isThere)("tools of others against /mcp", () => {
   ])("conformance: %s", async (scenario) => {
     const url = `${rig.url}/mcp?token=${token}`;
     const { code, text } = await run("conformance", [
-      ...["server", "--url", url, "--scenario", scenario],
+      "server",
+      "--url",
+      url,
+      "--scenario",
+      scenario,
     ]);
     expect(code, text).toBe(0);
     expect(text).toMatch(/Passed: [1-9]\d*\/\d+, 0 failed/);
@@ -61,9 +65,8 @@ describe.skipIf(!isThere)("tools of others against /mcp", () => {
 
   const inspect = (...args: string[]) =>
     run("mcp-inspector", [
-      "--cli",
-      `${rig.url}/mcp`,
-      ...["--transport", "http", "--header", `Authorization: Bearer ${token}`],
+      ...`--cli ${rig.url}/mcp --transport http --header`.split(" "),
+      `Authorization: Bearer ${token}`,
       ...args,
     ]);
 
