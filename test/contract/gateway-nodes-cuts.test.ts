@@ -109,7 +109,9 @@ test("whatever bytes the connection is cut at, no output is lost or doubled and 
   closers.push(async () => link.close());
   const run = (argv: string[], more: object = {}) =>
     link.request("argus/node/invoke", {
-      ...{ node: "laptop", command: "system.run", timeoutMs: 120_000 },
+      node: "laptop",
+      command: "system.run",
+      timeoutMs: 120_000,
       // An answer of 2 MiB could never pass.
       params: { argv, notifyOnExit: false, outputBytes: 0, ...more },
     }) as Promise<{ ok: boolean; payload: { jobId: string }; error: unknown }>;
@@ -127,7 +129,11 @@ test("whatever bytes the connection is cut at, no output is lost or doubled and 
     const seen = await follow(link, started.payload.jobId);
     await Promise.all(lines);
     expect(seen, `round ${round}`).toEqual({
-      ...{ exitCode: 3, error: undefined, errors: [], stdout: big.length, stderr: 3 },
+      exitCode: 3,
+      error: undefined,
+      errors: [],
+      stdout: big.length,
+      stderr: 3,
       sum: createHash("sha256").update(big).digest("hex"),
     });
   }

@@ -36,8 +36,8 @@ export async function startSshd(folder: string): Promise<{ words: string[]; stop
   const options = `-F none -i ${user} -p ${port} -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR`;
   const words = ["ssh", ...options.split(" "), "127.0.0.1"];
   await eventually("sshd answers", () => {
-    const [program = "", ...args] = [...words, "true"];
-    execFileSync(program, args, { stdio: "ignore" });
+    const [program, ...args] = words;
+    execFileSync(program ?? "ssh", [...args, "true"], { stdio: "ignore" });
     return true;
   });
   return { words, stop: () => child.kill() };
