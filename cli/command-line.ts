@@ -7,6 +7,7 @@ import { addNodeHost } from "./node-host-program.ts";
 import { addAutomation } from "./program/automation.ts";
 import { addNodes } from "./program/nodes.ts";
 import { dataOption, ofSession } from "./program/options.ts";
+import { addPeople } from "./program/people.ts";
 import { addSessions } from "./program/sessions.ts";
 import { addState } from "./program/state.ts";
 
@@ -66,6 +67,7 @@ program
   );
 
 addSessions(program, environment);
+addPeople(program, environment);
 addAutomation(program, environment);
 
 const deliveries = program

@@ -8,6 +8,7 @@ import { eventMethods } from "./methods/events.ts";
 import { inputMethods } from "./methods/inputs.ts";
 import type { Caller, CallerMethod, Method } from "./methods/method.ts";
 import { nodeMethods } from "./methods/nodes.ts";
+import { peopleMethods } from "./methods/people.ts";
 import { sessionMethods } from "./methods/sessions.ts";
 import { threadMethods } from "./methods/threads.ts";
 import { turnMethods } from "./methods/turns.ts";
@@ -29,6 +30,7 @@ const CALLER_METHODS: Record<string, CallerMethod> = {
   ...sessionMethods,
   ...threadMethods,
   ...chatMethods,
+  ...peopleMethods,
   ...cronMethods,
   ...nodeMethods,
 };

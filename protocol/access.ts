@@ -48,3 +48,15 @@ export const Access = z.object({
 export type Access = z.infer<typeof Access>;
 
 export const NO_ACCESS: Access = { people: [], codes: [], bindings: [] };
+
+/** `argus/person/approve`. */
+export const ApprovePersonParams = z.object({
+  code: z.string().min(1).max(32),
+  role: z.enum(["owner", "member"]).default("member"),
+});
+
+/** `argus/person/remove`. */
+export const PersonParams = z.object({ id: ChannelId });
+
+/** Answer of `argus/person/list`. */
+export const PersonList = z.object({ people: z.array(Person), codes: z.array(PairingCode) });

@@ -87,7 +87,7 @@ export class Handler {
     const { talk, adapter } = this.options;
     const verdict = await adapter.ask(CHANNEL.admit, this.#asking(message), AdmitResult);
     if (verdict.state === "pairing") {
-      const isDue = this.#rate.once(message.person.id, PAIRING_MS);
+      const isDue = this.#rate.once(`${message.person.id} ${verdict.code}`, PAIRING_MS);
       if (isDue) await talk.answer(message, pairingWords(verdict.code));
     } else if (verdict.state === "refused") {
       if (verdict.reason === "askConsent") await talk.answer(message, WORDS.askConsent);

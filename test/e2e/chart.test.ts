@@ -74,6 +74,7 @@ else
           expect(answer).toContain(`You said: ${words}`);
         };
         await talk("hello from outside");
+        if (version === HELMS.at(-1)) await everyMinute(argus);
         const before = await sessionPods(argus);
         expect(before).toHaveLength(2);
         const first = await controlPlane(argus);
@@ -125,6 +126,16 @@ else
 async function ready(argus: Release): Promise<void> {
   const sessions = ["argussession/demo", "argussession/codex"];
   await argus.ok(["wait", "--for=condition=Ready", ...sessions, "--timeout=150s"]);
+}
+
+/** The example's schedule, made to be due each minute: its slot becomes a turn of the session. */
+async function everyMinute(argus: Release): Promise<void> {
+  await argus.ok(["apply", "-f", join(ROOT, "examples", "cron.yaml")]);
+  const often = JSON.stringify({ spec: { schedule: "* * * * *" } });
+  await argus.ok(["patch", "arguscron", "morning", "--type=merge", "-p", often]);
+  const run = ["wait", "arguscron/morning", "--for=jsonpath={.status.lastRun.state}=Succeeded"];
+  await argus.ok([...run, "--timeout=150s"]);
+  await argus.ok(["delete", "arguscron", "morning", "--timeout=60s"]);
 }
 
 async function podsOf(argus: Release, selector: string): Promise<Pod[]> {

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type FakeTelegram, startTelegram } from "#test/fakes/telegram.ts";
-import { ArgusUp } from "#test/support/argus-up.ts";
+import { ArgusUp, argus } from "#test/support/argus-up.ts";
 import { eventually } from "#test/support/eventually.ts";
 
 const BOT = "argus.ts telegram";
@@ -61,6 +61,24 @@ test("a stranger is shown a code, and may write once the owner has confirmed it"
   const log = await readFile(join(up.data, "logs", "telegram.log"), "utf8");
   expect(log).toContain("Telegram bot ready");
   expect(log).not.toContain(telegram.token.split(":")[1]);
+}, 120_000);
+
+test("the owner's own tools let people in and keep them out", async () => {
+  const carol = telegram.people.person("Carol");
+  telegram.people.say(carol, "hello?");
+  const [code = ""] = /[A-Z2-9]{8}/.exec((await heard(carol, /code/)) ?? "") ?? [];
+  const people = (...words: string[]) => argus(["people", ...words, "--data", up.data]);
+  expect((await people()).stdout).toMatch(new RegExp(`Carol +asks .*approve ${code}`));
+  expect((await people("approve", code)).stdout).toContain("Carol (telegram:");
+  telegram.people.say(carol, "hello from carol");
+  await heard(carol, /hello from carol/);
+  expect(await people("remove", `telegram:${carol.id}`)).toMatchObject({ code: 0 });
+  expect((await people("list")).stdout).not.toContain("Carol");
+  expect(await people("approve", "WRONG222")).toMatchObject({ code: 66 });
+  telegram.people.say(carol, "still there?");
+  await telegram.waitFor("a new code", () =>
+    texts(carol).some((text) => /[A-Z2-9]{8}/.test(text ?? "") && !text?.includes(code)),
+  );
 }, 120_000);
 
 test("commands tell where the chat stands, and begin a new conversation", async () => {
