@@ -24,6 +24,7 @@ export function step(chat: Chat, event: ChatEvent): Effect[] {
   chat.effects = [];
   take(chat, event);
   session.follow(chat);
+  session.wake(chat);
   turns.pump(chat);
   return chat.effects;
 }
@@ -108,6 +109,7 @@ function answered(chat: Chat, asked: Asked, result: unknown): void {
     case "interrupt":
       return turns.cleanUp(chat);
     case "steer":
+    case "wake":
     case "clean":
       return undefined;
   }
@@ -126,6 +128,7 @@ function failed(chat: Chat, asked: Asked, error: unknown): void {
     case "threads":
     case "interrupt":
       return show(chat, "error", message);
+    case "wake":
     case "clean": // only some runtimes know it
       return undefined;
   }
@@ -160,6 +163,7 @@ function answer(chat: Chat, decision: Decision): void {
 /** The socket is gone: questions come again, requests are repeated once the session is back. */
 function closed(chat: Chat, tooBig: boolean): void {
   chat.phase = "offline";
+  chat.woken = false;
   for (const asked of chat.open.values()) {
     if (asked.kind === "steer") chat.cutSteers.set(asked.inputId, asked.text);
     if (asked.kind === "turn") turns.disownTurn(chat);

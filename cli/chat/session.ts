@@ -143,6 +143,13 @@ function moved(chat: Chat, params: unknown): void {
   chat.mainMoved = chat.options.thread === "main" && threadId !== chat.threadId;
 }
 
+/** Nobody but a message wakes a session that was suspended, and ours waits here until it is ready. */
+export function wake(chat: Chat): void {
+  if (chat.phase !== "waiting" || chat.woken || chat.outbox.settled) return;
+  chat.woken = true;
+  request(chat, { kind: "wake" }, "argus/session/wake", {});
+}
+
 /** Goes where the session's conversation is, between turns. */
 export function follow(chat: Chat): void {
   const isBusy = chat.outbox.underWay !== undefined || chat.outbox.turn?.own === true;

@@ -43,7 +43,7 @@ export type Opening = "initialize" | "main" | "reset" | "list" | "start" | "resu
 /** What an answer is the answer to. */
 export type Asked =
   | { kind: Opening }
-  | { kind: "threads" | "interrupt" | "clean" | "turn" }
+  | { kind: "threads" | "interrupt" | "clean" | "turn" | "wake" }
   | { kind: "read"; turnId: string }
   | { kind: "steer"; inputId: string; text: string };
 
@@ -65,6 +65,8 @@ export interface Chat {
   wantNewThread: boolean;
   /** The session's conversation may go on in another thread: it is asked where, as soon as no turn of ours runs. */
   mainMoved: boolean;
+  /** The gateway was told that a message waits for the session. */
+  woken: boolean;
   /** A turn may have ended unseen (other boot, gap): its outcome is asked for. */
   unsure: boolean;
   lastStatus: string;
@@ -88,6 +90,7 @@ export function createChat(options: ChatOptions): Chat {
     echo: false,
     wantNewThread: options.thread === "new",
     mainMoved: false,
+    woken: false,
     unsure: false,
     lastStatus: "",
     nextId: 1,

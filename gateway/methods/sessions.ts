@@ -22,6 +22,7 @@ import { namedSession, onlyOwner } from "./named-session.ts";
 export const sessionMethods: Record<string, CallerMethod> = {
   "argus/session/list": list,
   "argus/session/get": get,
+  "argus/session/wake": wake,
   "argus/session/create": create,
   "argus/session/rename": rename,
   "argus/session/delete": remove,
@@ -64,6 +65,13 @@ async function get(caller: Caller, params: unknown): Promise<{ ok: true; session
   return { ok: true, session: facts };
 }
 
+/** The session is needed: a cold one gets its pod. For clients that speak to its app-server themselves. */
+async function wake(caller: Caller, params: unknown) {
+  const session = await namedSession(caller, OfSession.parse(params).session);
+  caller.context.keeper.useOf(session).claim();
+  return { ok: true };
+}
+
 async function create(caller: Caller, params: unknown): Promise<CreateResult> {
   onlyOwner(caller, "make sessions");
   const { name, title } = CreateParams.parse(params);
@@ -77,20 +85,23 @@ async function create(caller: Caller, params: unknown): Promise<CreateResult> {
     const message = `Session ${metadata.name} is being deleted: try again when it is gone.`;
     throw new ArgusError("Conflict", message);
   }
-  if (title) await titled(caller.context, metadata.uid, title);
+  if (title) await titled(caller.context, made.session, title);
   return { ok: true, sessionId: metadata.name, created: made.created };
 }
 
 async function rename(caller: Caller, params: unknown) {
   const { session: name, title } = RenameParams.parse(params);
-  const { metadata } = await namedSession(caller, name);
-  await titled(caller.context, metadata.uid, title);
-  return { ok: true, sessionId: metadata.name, title };
+  const session = await namedSession(caller, name);
+  await titled(caller.context, session, title);
+  return { ok: true, sessionId: session.metadata.name, title };
 }
 
-async function titled({ state }: GatewayContext, uid: string | undefined, title: string) {
+async function titled({ state, keeper }: GatewayContext, session: ArgusSession, title: string) {
+  const { uid = "" } = session.metadata;
+  // Its title goes with it.
+  await keeper.guard(session);
   await state.update((document) => {
-    const titles = setTitle(document.titles, uid ?? "", title);
+    const titles = setTitle(document.titles, uid, title);
     return titles === document.titles ? document : { ...document, titles };
   });
 }

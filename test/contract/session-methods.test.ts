@@ -183,6 +183,14 @@ test("asking for a main thread wakes the session and waits for its pod", async (
   expect((await asked).result).toEqual({ threadId: "t1", created: true });
 });
 
+test("a client wakes the session that its lines wait for", async () => {
+  rig.putSession("main", { spec: { idle: { suspendAfterSeconds: 60, wakeOn: ["Message"] } } });
+  const demand = () => rig.session("main")?.status?.activity?.demand;
+  await eventually("nobody needs it", () => demand() === "None");
+  await call("session/wake", { session: "main" });
+  await eventually("it is needed", () => demand() === "Open");
+});
+
 test("a chat is bound, moved and unbound, and events go where the session has its home", async () => {
   await made("a");
   await made("b");

@@ -68,6 +68,13 @@ test("an idle session loses its pod; a message, however often sent, wakes it and
   expect(await sessions.said("sleepy")).toEqual(["first", "second", "third"].map(textOf));
 });
 
+test("a chat wakes the session that it talks to", { timeout: 200_000 }, async () => {
+  await cold("sleepy");
+  const words = ["--message", "good morning", "--data", up.data];
+  const { code, stdout } = await argus(["chat", "sleepy", ...words]);
+  expect([code, stdout]).toEqual([0, expect.stringContaining("good morning")]);
+});
+
 test("a message to a pod that cannot start is told what it waits for, and answered once it can", {
   timeout: 200_000,
 }, async () => {

@@ -618,3 +618,15 @@ test("a conversation that the agent lost is begun anew; a gateway without one of
   old.refuse(ENSURE, -32601, "Method not found");
   expect(old.count("thread/list")).toBe(1);
 });
+
+test("a message wakes a session that has no pod, once for each connection; without one nothing does", () => {
+  const driver = new Driver({ thread: "main" });
+  driver.session(null);
+  expect(driver.count("argus/session/wake")).toBe(0);
+  driver.take({ type: "say", text: "hello" });
+  driver.take({ type: "say", text: "are you there?" });
+  expect(driver.count("argus/session/wake")).toBe(1);
+  driver.take({ type: "closed", tooBig: false });
+  driver.session(null);
+  expect(driver.count("argus/session/wake")).toBe(2);
+});
