@@ -166,23 +166,28 @@ test("a program's webhook, signed as the page says, is told in a turn once", asy
 const PADDING = " and so on".repeat(4000);
 const wordOf = (index: number) => `word ${index}${index % 3 === 0 ? PADDING : ""}`;
 
-/** Every part arrived, at most once without and once with the mark; together they are the answer. Returns the marked ones. */
-function checkPosts(posts: readonly Posted[], word: string): number {
+/**
+ * Every part arrived, at most once without and once with the mark; together they are the answer. Only a part whose both tries were
+ * cut may be missing, and then the record says that it is unclear. Returns how many are.
+ */
+function checkPosts(posts: readonly Posted[], word: string, unclear: number): number {
   const name = word.slice(0, 10);
   const parts = Map.groupBy(posts, ({ body }) => body.part);
-  expect(parts.size, `parts of ${name}`).toBe(posts[0]?.body.parts);
-  const texts = Array.from({ length: parts.size }, (_, part) => {
-    const tries = parts.get(part) ?? [];
-    const again = tries.filter(({ body }) => body.again);
-    expect(tries.length - again.length, `unmarked tries of ${name}`).toBeLessThanOrEqual(1);
-    expect(again.length, `marked tries of ${name}`).toBeLessThanOrEqual(1);
-    for (const { body } of again) expect(body.text.startsWith(`${AGAIN_MARK} `)).toBe(true);
-    const plain = tries.map(({ id, body }) => [id, body.text.replace(`${AGAIN_MARK} `, "")]);
-    expect(new Set(plain.map(String)).size).toBe(1);
-    return plain[0]?.[1];
-  });
-  expect(texts.join("")).toContain(word);
-  return posts.filter(({ body }) => body.again).length;
+  const missing = (posts[0]?.body.parts ?? 1) - parts.size;
+  expect(missing, `missing parts of ${name}`).toBeLessThanOrEqual(unclear);
+  const texts = [...parts]
+    .toSorted(([a], [b]) => a - b)
+    .map(([, tries]) => {
+      const again = tries.filter(({ body }) => body.again);
+      expect(tries.length - again.length, `unmarked tries of ${name}`).toBeLessThanOrEqual(1);
+      expect(again.length, `marked tries of ${name}`).toBeLessThanOrEqual(1);
+      for (const { body } of again) expect(body.text.startsWith(`${AGAIN_MARK} `)).toBe(true);
+      const plain = tries.map(({ id, body }) => [id, body.text.replace(`${AGAIN_MARK} `, "")]);
+      expect(new Set(plain.map(String)).size).toBe(1);
+      return plain[0]?.[1];
+    });
+  if (missing === 0) expect(texts.join("")).toContain(word);
+  return missing;
 }
 
 type Moment = "accepted" | "posted" | "answered";
@@ -255,16 +260,19 @@ test("gateway and adapter killed at random moments: every answer arrives, twice 
   await eventually("nothing is open", isOver, 300_000);
   const { ended } = await deliveries();
   const kills = plans.filter((plan) => plan !== undefined).length;
-  let marked = 0;
+  let missing = 0;
   for (const [index, id] of ids.entries()) {
-    marked += checkPosts(postsOf(id), wordOf(index));
     const end = ended.filter(({ inputId }) => inputId === id);
     expect(end, `ends of word ${index}`).toHaveLength(1);
-    expect(["delivered", "ambiguous"]).toContain(end[0]?.state);
+    const { state, unclear = 0 } = end[0] ?? {};
+    expect(state).toBe(unclear > 0 ? "ambiguous" : "delivered");
+    missing += checkPosts(postsOf(id), wordOf(index), unclear);
   }
   expect(receiver.wrong).toEqual([]);
   const [first, second] = postsOf(ids[0] ?? "");
   expect([first?.body.again, second?.body.again, second?.id]).toEqual([false, true, first?.id]);
-  expect(marked).toBeLessThanOrEqual(kills);
-  console.info(`${ids.length} messages, ${kills} kills: ${marked} sent again with the mark`);
+  const marked = ids.flatMap(postsOf).filter(({ body }) => body.again).length;
+  const words = `${marked} parts sent again with the mark, ${missing} cut twice and told as unclear`;
+  console.info(`${ids.length} messages, ${kills} kills: ${words}`);
+  expect(missing).toBeLessThanOrEqual(1 + kills / 8);
 }, 840_000);
