@@ -1,5 +1,3 @@
-import { mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import { eventually } from "./eventually.ts";
 import { NodeHostProcess } from "./node-host.ts";
 import { WsClient } from "./ws-client.ts";
@@ -12,13 +10,21 @@ interface Gateway {
 export const clientOf = ({ url, token }: Gateway, session: string): Promise<WsClient> =>
   WsClient.connect({ url, token, query: { session } });
 
+interface PairedDevice {
+  nodeId: string;
+  session: string;
+  /** How the device reaches the gateway, where that differs. */
+  url?: string;
+  env?: Record<string, string>;
+}
+
 /** Pairs a device by its real program and an owner's word; resolves when its token is on the device's disk. */
 export async function pair(
   gateway: Gateway,
   host: NodeHostProcess,
-  { nodeId, session }: { nodeId: string; session: string },
+  { nodeId, session, url, env }: PairedDevice,
 ): Promise<void> {
-  const child = host.start(["pair", gateway.url, "--node-id", nodeId]);
+  const child = host.start(["pair", url ?? gateway.url, "--node-id", nodeId], env);
   const ended = new Promise((resolve) => child.once("exit", resolve));
   const code = await eventually("the code", () => /code: (\w{8})/.exec(host.stdout)?.[1]);
   const client = await clientOf(gateway, session);
@@ -47,13 +53,4 @@ export async function connected(gateway: Gateway, nodeId: string, session: strin
     return rows.some((row) => row.nodeId === nodeId && row.connected);
   });
   await client.close();
-}
-
-/** A state folder as pairing leaves it, for a device that was taken in by other means. */
-export async function writeCredentials(
-  folder: string,
-  credentials: { url: string; nodeId: string; token: string },
-): Promise<void> {
-  await mkdir(folder, { recursive: true });
-  await writeFile(join(folder, "credentials.json"), JSON.stringify(credentials));
 }
