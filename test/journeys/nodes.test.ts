@@ -7,10 +7,12 @@ import { ArgusUp, argus } from "#test/support/argus-up.ts";
 import { joined } from "#test/support/devices.ts";
 import { eventually } from "#test/support/eventually.ts";
 import { NodeHostProcess } from "#test/support/node-host.ts";
+import { processesOf } from "#test/support/processes.ts";
 
 let model: FakeModel;
 let up: ArgusUp;
 const hosts: NodeHostProcess[] = [];
+const folders: string[] = [];
 beforeAll(async () => {
   model = await startFakeModel({ requireKey: "sk-test-model-key" });
   up = await ArgusUp.start({
@@ -23,6 +25,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   for (const host of hosts) await host.remove();
+  for (const folder of folders) await rm(folder, { recursive: true });
   await up?.destroy();
   await model?.close();
 });
@@ -35,6 +38,7 @@ test("a device joins with the file and the line that the gateway serves, and a p
   expect(help).toContain(`node node-host.mjs pair ${up.url}`);
   expect(help).toContain(sum.split(" ")[0]);
   const folder = await mkdtemp(join(tmpdir(), "argus-download-"));
+  folders.push(folder);
   const file = join(folder, "node-host.mjs");
   await writeFile(file, Buffer.from(await (await fetch(`${up.url}/node-host.mjs`)).arrayBuffer()));
   const host = await NodeHostProcess.make({ default: "allow" }, [process.execPath, file]);
@@ -58,7 +62,6 @@ test("a device joins with the file and the line that the gateway serves, and a p
   expect((await cli(["run", "phone", "--", "true"])).stderr).toContain("There are: laptop");
   const jobs = await cli(["jobs"]);
   expect(jobs.stdout).toMatch(/laptop .* exit 7 .* sh -c/);
-  await rm(folder, { recursive: true });
 }, 90_000);
 
 test("the real Codex lists its session's devices and runs a command on one", async () => {
@@ -87,3 +90,19 @@ test("the real Codex lists its session's devices and runs a command on one", asy
   expect(foreign).toContain("NODE_NOT_FOUND");
   await client.close();
 }, 120_000);
+
+test("argus run goes on where it was when the gateway is killed, and when the node-host is", async () => {
+  const script = `i=0; while [ $i -lt 80 ]; do echo line $i; i=$((i+1)); sleep 0.1; done; exit 5`;
+  const running = cli(["run", "laptop", "--", "sh", "-c", script]);
+  const [host] = hosts;
+  const started = () =>
+    processesOf(host?.folder ?? "").some(({ command }) => /^sh -c/.test(command));
+  await eventually("it runs", started);
+  const [gateway] = up.find("argus.ts gateway");
+  process.kill(gateway?.pid ?? 0, "SIGKILL");
+  await host?.kill();
+  host?.start(["run"]);
+  const { code, stdout } = await running;
+  expect(stdout).toBe(Array.from({ length: 80 }, (_, index) => `line ${index}\n`).join(""));
+  expect(code).toBe(5);
+}, 90_000);
