@@ -1,11 +1,12 @@
 import { GrammyError } from "grammy";
-import type { UserFromGetMe } from "grammy/types";
+import type { Update, UserFromGetMe } from "grammy/types";
 import { z } from "zod";
 import { type Adapter, startAdapter } from "#channel/adapter.ts";
 import { backoffMs, systemClock } from "#lib/clock.ts";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
 import type { Running } from "#lib/running.ts";
 import { CHANNEL, ShownResult } from "#protocol/channel.ts";
+import { BotHealth, serveHealth } from "./health.ts";
 import { Handler } from "./inbound/handler.ts";
 import { poll } from "./inbound/poll.ts";
 import { telegramFiles } from "./media/download.ts";
@@ -25,12 +26,21 @@ const RETRY = { baseMs: 500, maxMs: 30_000 };
  * Throws `Unauthorized` for a token that Telegram does not know.
  */
 export async function startBot(options: BotOptions, signal: AbortSignal): Promise<Running> {
-  const { logger, botToken, apiRoot } = options;
+  const { logger, botToken, apiRoot, listen } = options;
+  const health = new BotHealth();
   const api = telegramApi(botToken, apiRoot);
-  const bot = await identity(api, options, signal);
   const stop = new AbortController();
   const running = AbortSignal.any([signal, stop.signal]);
+  if (listen) await serveHealth(listen, health, running);
+  const bot = await identity(api, options, signal).catch((error: unknown) => {
+    stop.abort();
+    throw error;
+  });
   const adapter = connect(api, options, running);
+  void adapter.adapter.ready.then(
+    () => health.set("gateway", undefined),
+    () => undefined,
+  );
   const talk = new Talk({ api, pace: adapter.pace, logger });
   const { owners, members, mainSession } = options;
   const handler = new Handler({
@@ -45,7 +55,10 @@ export async function startBot(options: BotOptions, signal: AbortSignal): Promis
   });
   await announce(api, logger);
   logger.info({ bot: bot.username }, "Telegram bot ready");
-  const polling = poll({ api, take: (updates) => handler.take(updates), logger }, running);
+  health.set("telegram", undefined);
+  const onState = (reason: string | undefined) => health.set("telegram", reason);
+  const take = (updates: Update[]) => handler.take(updates);
+  const polling = poll({ api, take, onState, logger }, running);
   const either = Promise.race([polling, adapter.adapter.closed]).finally(() => stop.abort());
   return { closed: Promise.all([either, polling, adapter.adapter.closed]).then(() => undefined) };
 }

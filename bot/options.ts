@@ -15,6 +15,8 @@ export interface BotOptions {
   mainSession: string;
   /** Chats that are served at once. */
   parallel: number;
+  /** Where /livez and /readyz are served; undefined = nowhere. */
+  listen: { host: string; port: number } | undefined;
   logger: Logger;
 }
 

@@ -24,6 +24,8 @@ export interface PollOptions {
   api: TelegramApi;
   /** Resolves once everything in the updates is durable; only then Telegram is told. Rejects only when the signal aborts. */
   take: (updates: Update[]) => Promise<void>;
+  /** Told after each try why Telegram cannot be asked; undefined = it can. */
+  onState: (reason: string | undefined) => void;
   logger: Logger;
 }
 
@@ -34,11 +36,13 @@ export async function poll(options: PollOptions, signal: AbortSignal): Promise<v
     try {
       const updates = await wholeBatch(options, offset, signal);
       failures = 0;
+      options.onState(undefined);
       await options.take(updates);
       offset = (updates.at(-1)?.update_id ?? (offset ?? 0) - 1) + 1 || undefined;
     } catch (error) {
       if (signal.aborted) break;
       if (error instanceof GrammyError && error.error_code === 401) throw error;
+      options.onState(`No updates from Telegram: ${pollWords(error)}`);
       options.logger.warn({ error: pollWords(error) }, "no updates from Telegram; trying again");
       await systemClock.sleep(pauseOf(error, failures++), signal).catch(() => undefined);
     }

@@ -1,7 +1,13 @@
 import { z } from "zod";
 import type { BotOptions } from "#bot/options.ts";
 import type { Logger } from "#lib/logger.ts";
-import { type Environment, httpUrl, logLevel, parseEnvironment } from "../config.ts";
+import {
+  type Environment,
+  httpUrl,
+  listenAddress,
+  logLevel,
+  parseEnvironment,
+} from "../config.ts";
 import { gatewayAccess, gatewayToken, parallelChats } from "./adapter.ts";
 
 const people = z
@@ -35,6 +41,9 @@ export const TelegramEnvironment = z.object({
     .default("main")
     .meta({ description: "Session of the owners' private chats" }),
   ARGUS_TELEGRAM_PARALLEL: parallelChats(32),
+  ARGUS_LISTEN: listenAddress("127.0.0.1:0").meta({
+    description: "Address of /livez and /readyz; none with port 0",
+  }),
   ARGUS_LOG_LEVEL: logLevel(),
 });
 
@@ -58,6 +67,7 @@ export function telegramOptions(
     members: set.ARGUS_TELEGRAM_MEMBERS,
     mainSession: set.ARGUS_TELEGRAM_SESSION,
     parallel: set.ARGUS_TELEGRAM_PARALLEL,
+    listen: set.ARGUS_LISTEN.port === 0 ? undefined : set.ARGUS_LISTEN,
     logger,
   };
 }

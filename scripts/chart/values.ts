@@ -92,6 +92,37 @@ const Gateway = z.strictObject({
   ...placement,
 });
 
+const userIds = (description: string) =>
+  z
+    .array(z.string().regex(/^\d{1,16}$/))
+    .max(100)
+    .default([])
+    .meta({ description });
+
+const Telegram = z.strictObject({
+  enabled: flag("Run the Telegram bot", false),
+  token: text("The bot's token from BotFather; better: existingSecret"),
+  existingSecret: objectName("Secret of yours that holds the bot's token"),
+  existingSecretKey: secretEntry("token"),
+  owners: userIds("User ids of the owners, as strings: they may do everything, without a code"),
+  members: userIds("User ids of people who may write without a code, as strings"),
+  session: z
+    .string()
+    .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/)
+    .default("main")
+    .meta({ description: "Session of the owners' private chats" }),
+  apiRoot: z
+    .union([z.literal(""), httpUrl()])
+    .default("")
+    .meta({ description: "Another Bot API server; Telegram's when empty" }),
+  logLevel: logLevel(),
+  resources: resources(
+    { cpu: "20m", memory: "96Mi", "ephemeral-storage": "64Mi" },
+    { cpu: "500m", memory: "256Mi", "ephemeral-storage": "128Mi" },
+  ),
+  ...placement,
+});
+
 const Model = z.strictObject({
   upstream: httpUrl()
     .default("https://api.openai.com/v1")
@@ -184,6 +215,7 @@ export const ChartValues = z.strictObject({
     .meta({ description: "Secrets for a private registry, also used by session pods" }),
   controller: Controller.prefault({}),
   gateway: Gateway.prefault({}),
+  telegram: Telegram.prefault({}),
   model: Model.prefault({}),
   adminToken: AdminToken.prefault({}),
   sessions: Sessions.prefault({}),

@@ -4,6 +4,7 @@ const peer = [{ podSelector: { matchLabels: { app: "x" } } }];
 const HOST = { enabled: true, host: "a.example.org" };
 const ROUTE = { enabled: true, parentRefs: [{ name: "public" }] };
 const POLICY = { enabled: true };
+const BOT = { telegram: { enabled: true, existingSecret: "bot" } };
 /** Another value for each key, and what must be set beside it for it to matter. */
 export const OTHER: Record<string, [value: unknown, beside?: Values]> = {
   nameOverride: ["other"],
@@ -28,6 +29,14 @@ export const OTHER: Record<string, [value: unknown, beside?: Values]> = {
   "gateway.service.port": [9090],
   "gateway.webhookSecrets": [["ci-key"]],
   "gateway.service.annotations": [{ a: "b" }],
+  "telegram.enabled": [true, { telegram: { ...BOT.telegram, enabled: false } }],
+  "telegram.token": ["1:a", { telegram: { enabled: true, existingSecret: "", token: "2:b" } }],
+  "telegram.existingSecret": ["other", BOT],
+  "telegram.existingSecretKey": ["other", BOT],
+  "telegram.owners": [["12345"], BOT],
+  "telegram.members": [["12345"], BOT],
+  "telegram.session": ["other", BOT],
+  "telegram.apiRoot": ["http://bot-api:8081", BOT],
   "model.upstream": ["http://model:9000"],
   "model.name": ["other"],
   "model.key": ["sk-1"],
@@ -88,10 +97,13 @@ export const OTHER: Record<string, [value: unknown, beside?: Values]> = {
   }),
 };
 
-function both(fields: Record<string, [value: unknown]>): Record<string, [value: unknown]> {
+function both(
+  fields: Record<string, [value: unknown]>,
+): Record<string, [value: unknown, beside?: Values]> {
   const of = (process: string) =>
     Object.entries(fields).map(([name, value]) => [`${process}.${name}`, value] as const);
-  return Object.fromEntries([...of("controller"), ...of("gateway")]);
+  const bot = of("telegram").map(([name, [value]]) => [name, [value, BOT]] as const);
+  return Object.fromEntries([...of("controller"), ...of("gateway"), ...bot]);
 }
 
 /** `nested("a.b", 1)` = `{a: {b: 1}}`. */

@@ -29,6 +29,16 @@ export const VALUE_SETS: Record<string, Values> = {
       ],
     },
   },
+  "Telegram bot": {
+    telegram: { enabled: true, existingSecret: "own-bot", owners: ["12345"], members: ["6", "7"] },
+  },
+  "Telegram bot by a server of one's own": {
+    telegram: {
+      enabled: true,
+      token: "123456:secret-of-botfather",
+      apiRoot: "http://bot-api.chat.svc:8081",
+    },
+  },
   "gateway API": {
     httpRoute: {
       enabled: true,

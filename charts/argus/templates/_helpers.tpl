@@ -17,6 +17,7 @@
 {{- end -}}
 
 {{- define "argus.controller" -}}{{ include "argus.fullname" . }}-controller{{- end -}}
+{{- define "argus.telegram" -}}{{ include "argus.fullname" . }}-telegram{{- end -}}
 {{- define "argus.gateway" -}}{{ include "argus.fullname" . }}-gateway{{- end -}}
 
 {{/* The account of session pods has the name that the controller writes into them (protocol/pod.ts). */}}
@@ -68,6 +69,11 @@ http://{{ include "argus.gateway" . }}.{{ .Release.Namespace }}.svc:{{ .Values.g
 {{- else if .Values.model.key -}}
 {{- printf "%s-model" (include "argus.fullname" .) -}}
 {{- end -}}
+{{- end -}}
+
+{{/* Name of the Secret with the Telegram bot's token. */}}
+{{- define "argus.telegramSecret" -}}
+{{- default (printf "%s-telegram" (include "argus.fullname" .)) .Values.telegram.existingSecret -}}
 {{- end -}}
 
 {{- define "argus.podSecurityContext" -}}
