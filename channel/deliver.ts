@@ -59,7 +59,9 @@ function partOf(delivery: Delivery, sessionId: string, sender: Sender): Part | {
 
 async function sendPart(part: Part, options: Delivering): Promise<Delivery | undefined> {
   const { delivery, number, parts } = part;
-  const { sender, signal } = options;
+  const { sender, signal, stopping } = options;
+  await sender.turn?.(part, stopping).catch(() => undefined);
+  if (stopping.aborted) return delivery;
   const mode = number === 0 && delivery.editRef !== undefined ? "edit" : "send";
   await permission({ deliveryId: delivery.id, part: number, parts, mode }, options);
   const mark = delivery.again ? AGAIN_MARK : "";

@@ -27,6 +27,11 @@ export interface SendFacts {
 export interface Sender {
   /** The texts of the delivery's parts: at least one, at most `MAX_PARTS`, and the same after every restart. */
   parts(delivery: Delivery): string[];
+  /**
+   * Resolves when the channel's rates let the part go; at once when there are none. Waiting here, before the gateway writes down that
+   * the part is on its way, a process may die without anybody wondering whether it was sent.
+   */
+  turn?(part: Part, signal: AbortSignal): Promise<void>;
   /** One request, one try: `edit` changes the message `delivery.editRef`. What it throws counts as `unknown`. */
   send(part: Part, facts: SendFacts): Promise<PartOutcome>;
 }

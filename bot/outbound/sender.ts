@@ -33,6 +33,8 @@ export interface SenderOptions {
 /** Sends the parts of answers to Telegram; one call is one try. */
 export class TelegramSender implements Sender {
   readonly #options: SenderOptions;
+  /** How much longer than a wait lasts here Telegram's rates keep a part, ms. */
+  readonly #tooEarly = new WeakMap<Part, number>();
   readonly #plans = new Map<string, TextPart[]>();
 
   constructor(options: SenderOptions) {
@@ -41,6 +43,14 @@ export class TelegramSender implements Sender {
 
   parts(delivery: Delivery): string[] {
     return this.#planned(delivery).map(({ html }) => html);
+  }
+
+  async turn(part: Part, signal: AbortSignal): Promise<void> {
+    const place = placeOf(part.delivery.target.chatKey);
+    if (!place) return;
+    const waitMs = this.#options.pace.reserve(place.chatId);
+    if (waitMs > MAX_WAIT_MS) this.#tooEarly.set(part, waitMs);
+    else await systemClock.sleep(waitMs, signal);
   }
 
   async send(part: Part, { mode, mark, signal }: SendFacts): Promise<PartOutcome> {
@@ -52,15 +62,14 @@ export class TelegramSender implements Sender {
       };
     }
     this.#options.onBegun(part.delivery.inputId);
-    const waitMs = this.#options.pace.reserve(place.chatId);
-    if (waitMs > MAX_WAIT_MS) {
+    const waitMs = this.#tooEarly.get(part);
+    if (waitMs !== undefined) {
       return {
         state: "notSent",
         reason: "Telegram allows no more messages to this chat now",
         retryAfterMs: waitMs,
       };
     }
-    await systemClock.sleep(waitMs, signal);
     const planned = this.#planned(part.delivery)[part.number] ?? NOTHING;
     const text = mark ? marked(planned, `${mark} `) : planned;
     return mode === "edit"
