@@ -88,6 +88,7 @@ function connect(api: TelegramApi, options: BotOptions, signal: AbortSignal) {
     api,
     pace,
     onBegun: (inputId) => progress.answered(inputId),
+    onSent: (chatId, message) => progress.sent(chatId, message),
     onMoved: async (from, to) => {
       await ask(CHANNEL.moved, { from: String(from), to: String(to) }, z.unknown());
     },

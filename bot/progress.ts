@@ -16,6 +16,8 @@ const LEFT_OVER_MS = 10_000;
 /** Without any word about a turn for so long nobody is typing. */
 const SILENT_MS = 15 * 60_000;
 const MAX_WORDS = 200;
+/** Chats whose last answer is remembered. */
+const MAX_CHATS = 10_000;
 
 export interface ProgressOptions {
   api: TelegramApi;
@@ -45,6 +47,8 @@ export class Progress {
   readonly #clock: Clock;
   /** By the message's id at the gateway. */
   readonly #running = new Map<string, Running>();
+  /** The last answer in each chat. */
+  readonly #newest = new Map<number, number>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: ProgressOptions, signal: AbortSignal) {
@@ -72,6 +76,14 @@ export class Progress {
     running.notice = notice;
     running.heardAt = this.#clock.now();
     this.#show(notice.inputId, running);
+  }
+
+  /** An answer stands in the chat: a status message above it must not become a later answer. */
+  sent(chatId: number, message: number): void {
+    this.#newest.delete(chatId);
+    this.#newest.set(chatId, message);
+    const [oldest] = this.#newest.keys();
+    if (this.#newest.size > MAX_CHATS && oldest !== undefined) this.#newest.delete(oldest);
   }
 
   /** Its answer is being sent. */
@@ -136,7 +148,8 @@ export class Progress {
       const quiet = { ...inTopic(place), disable_notification: true };
       const text = `⏳ ${running.shownWords}`;
       const { message_id } = await api.sendMessage(place.chatId, text, quiet);
-      if (await shown(notice, String(message_id))) running.message = message_id;
+      const isBelow = (this.#newest.get(place.chatId) ?? 0) < message_id;
+      if (isBelow && (await shown(notice, String(message_id)))) running.message = message_id;
       else this.#remove(place, message_id);
     } catch (error) {
       running.message = undefined;

@@ -26,6 +26,8 @@ export interface SenderOptions {
   pace: Pace;
   /** From now on nothing else may be said in place of the answer. */
   onBegun: (inputId: string | null) => void;
+  /** A message of an answer is in the chat. */
+  onSent: (chatId: number, message: number) => void;
   /** The group has another id. */
   onMoved: (from: number, to: number) => Promise<void>;
 }
@@ -99,6 +101,7 @@ export class TelegramSender implements Sender {
       );
     const sent = async (to: Place, formatted: boolean) => {
       const { message_id } = await post(to, formatted);
+      this.#options.onSent(to.chatId, message_id);
       return { state: "sent", ref: String(message_id) } as const;
     };
     return this.#settle(place, (to, formatted) => sent(to, formatted));

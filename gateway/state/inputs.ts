@@ -165,12 +165,13 @@ export function retryInput(
 
 /**
  * A message of the channel shows what the turn of an open message does; its answer takes that one's place. False: it is over, or its
- * answer is on its way already.
+ * answer is on its way already, or an earlier answer is not in the chat yet, which would come to stand below the later one.
  */
 export function shownBy(
   document: SessionDocument,
   { inputId, ref }: { inputId: string; ref: string },
 ): Reduced<SessionDocument, boolean> {
+  if (isBehind(document, inputId)) return { document, answer: false };
   if (document.inputs.some(({ id }) => id === inputId)) {
     const inputs = document.inputs.map((each) =>
       each.id === inputId ? { ...each, statusRef: ref } : each,
@@ -184,4 +185,16 @@ export function shownBy(
     isWaiting(each) ? { ...each, editRef: ref } : each,
   );
   return { document: { ...document, deliveries }, answer: true };
+}
+
+/** Another delivery to the message's chat is open: what stands in the chat already would be above it. */
+function isBehind({ inputs, deliveries }: SessionDocument, inputId: string): boolean {
+  const own = deliveries.find((each) => each.inputId === inputId);
+  const target = own?.target ?? inputs.find(({ id }) => id === inputId)?.source;
+  return deliveries.some(
+    (each) =>
+      each !== own &&
+      each.target.channel === target?.channel &&
+      each.target.chatKey === target.chatKey,
+  );
 }

@@ -148,7 +148,7 @@ test("many chats, Telegram fails at random, bot and gateway are killed: every me
   // Neither of the two tries that the rule allows had an effect: nobody can know, and the record says so.
   const unknown = (await deliveries()).ended.filter(({ state }) => state === "ambiguous").length;
   const lost = missing().map(({ word }) => word);
-  expect(lost.length, `without an answer: ${lost}`).toBeLessThanOrEqual(unknown);
+  expect(lost.length, `without an answer: ${lost.join()}`).toBeLessThanOrEqual(unknown);
   let repeated = 0;
   for (const { who, word } of all) {
     const answers = answersTo(who, word);
