@@ -1,13 +1,7 @@
 import { z } from "zod";
 import type { BotOptions } from "#bot/options.ts";
 import type { Logger } from "#lib/logger.ts";
-import {
-  type Environment,
-  httpUrl,
-  listenAddress,
-  logLevel,
-  parseEnvironment,
-} from "../config.ts";
+import { type Environment, httpUrl, listenAddress, logLevel, parseEnvironment } from "../config.ts";
 import { gatewayAccess, gatewayToken, parallelChats } from "./adapter.ts";
 
 const people = z
