@@ -39,6 +39,8 @@ interface Running {
   editedAt: number;
   /** The answer is being sent: nothing may be said over it. */
   isAnswered: boolean;
+  /** The turn has ended. */
+  isOver: boolean;
 }
 
 /** Shows in each chat that its turn runs: typing, and after a while one message with what it does. News only; nothing depends on it. */
@@ -61,7 +63,13 @@ export class Progress {
   began(inputId: string, place: Place): void {
     if (this.#running.has(inputId)) return;
     const now = this.#clock.now();
-    const facts = { shownWords: "", editedAt: 0, isAnswered: false, message: undefined };
+    const facts = {
+      shownWords: "",
+      editedAt: 0,
+      isAnswered: false,
+      isOver: false,
+      message: undefined,
+    };
     this.#running.set(inputId, { place, since: now, heardAt: now, notice: undefined, ...facts });
     this.#type(place);
     this.#timer ??= setInterval(() => this.#tick(), TYPING_MS);
@@ -75,7 +83,7 @@ export class Progress {
     if (!running) return;
     running.notice = notice;
     running.heardAt = this.#clock.now();
-    this.#show(notice.inputId, running);
+    this.#show(running);
   }
 
   /** An answer stands in the chat: a status message above it must not become a later answer. */
@@ -96,21 +104,22 @@ export class Progress {
     const running = this.#running.get(inputId);
     if (!running) return;
     running.notice = undefined;
-    this.#running.delete(inputId);
-    if (typeof running.message === "number" && !running.isAnswered) {
-      const { place, message } = running;
-      // An answer that comes takes its place; where none comes, it would stand there for good.
-      setTimeout(() => running.isAnswered || this.#remove(place, message), LEFT_OVER_MS).unref();
-    }
+    running.isOver = true;
+    // Its answer comes after this news and takes the message's place; where none comes, it would stand there for good.
+    setTimeout(() => {
+      this.#running.delete(inputId);
+      const { place, message, isAnswered } = running;
+      if (typeof message === "number" && !isAnswered) this.#remove(place, message);
+    }, LEFT_OVER_MS).unref();
   }
 
   #tick(): void {
     const now = this.#clock.now();
     for (const [id, running] of this.#running) {
       if (now - running.heardAt > SILENT_MS) this.#running.delete(id);
-      else if (!running.isAnswered) {
+      else if (!running.isAnswered && !running.isOver) {
         this.#type(running.place);
-        this.#show(id, running);
+        this.#show(running);
       }
     }
     if (this.#running.size > 0) return;
@@ -126,25 +135,25 @@ export class Progress {
     });
   }
 
-  #show(inputId: string, running: Running): void {
+  #show(running: Running): void {
     const { notice, message, since, editedAt, shownWords, isAnswered } = running;
     const now = this.#clock.now();
     const words = notice?.words.slice(0, MAX_WORDS) ?? "";
-    if (isAnswered || !notice || words === "" || words === shownWords) return;
+    if (isAnswered || running.isOver || !notice || words === "" || words === shownWords) return;
     if (now - since < FIRST_WORDS_MS || now - editedAt < EDIT_MS || message === "pending") return;
     running.shownWords = words;
     running.editedAt = now;
-    if (message === undefined) void this.#begin(inputId, running, notice);
+    if (message === undefined) void this.#begin(running, notice);
     else void this.#edit(running.place, message, words);
   }
 
-  async #begin(inputId: string, running: Running, notice: ProgressNotice): Promise<void> {
+  async #begin(running: Running, notice: ProgressNotice): Promise<void> {
     const { api, pace, logger, shown } = this.#options;
     const { place } = running;
     running.message = "pending";
     try {
       await this.#clock.sleep(pace.reserve(place.chatId));
-      if (running.isAnswered || !this.#running.has(inputId)) return;
+      if (running.isAnswered || running.isOver) return;
       const quiet = { ...inTopic(place), disable_notification: true };
       const text = `⏳ ${running.shownWords}`;
       const { message_id } = await api.sendMessage(place.chatId, text, quiet);

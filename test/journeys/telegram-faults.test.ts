@@ -69,6 +69,9 @@ test("a long turn is shown while it runs; its answer takes the place of that mes
   expect(textsOf(ada).filter((text) => text.includes("slowly"))).toHaveLength(1);
   expect(textsOf(ada).filter((text) => text.includes("⏳"))).toEqual([]);
   expect(textsOf(ada).join()).not.toContain(AGAIN_MARK);
+  // Longer than a status message that nobody took for an answer is left in the chat.
+  await new Promise((resolve) => setTimeout(resolve, 12_000));
+  expect(status.deletedMs).toBeUndefined();
 }, 180_000);
 
 async function deliveries() {
