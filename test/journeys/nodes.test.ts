@@ -96,7 +96,7 @@ test("argus run goes on where it was when the gateway is killed, and when the no
   const running = cli(["run", "laptop", "--", "sh", "-c", script]);
   const [host] = hosts;
   const started = () =>
-    processesOf(host?.folder ?? "").some(({ command }) => /^sh -c/.test(command));
+    processesOf(host?.folder ?? "").some(({ command }) => command.startsWith("sh -c"));
   await eventually("it runs", started);
   const [gateway] = up.find("argus.ts gateway");
   process.kill(gateway?.pid ?? 0, "SIGKILL");
