@@ -9,6 +9,7 @@ export class OutputWriter {
   readonly #decoder = new StringDecoder("utf8");
   /** A carriage return that may belong to a newline in the next chunk. */
   #held = "";
+  #draining: Promise<void> | undefined;
 
   constructor(target: Writable & { isTTY?: boolean }, raw: boolean) {
     this.#target = target;
@@ -26,12 +27,23 @@ export class OutputWriter {
   }
 
   drained(): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
     if (!this.#target.writableNeedDrain) return Promise.resolve();
-    this.#target.once("drain", resolve);
-    this.#target.once("error", () => resolve());
-    this.#target.once("close", () => resolve());
-    return promise;
+    // Chunks that were on their way come after the first one that found no room.
+    this.#draining ??= this.#drain().finally(() => {
+      this.#draining = undefined;
+    });
+    return this.#draining;
+  }
+
+  #drain(): Promise<void> {
+    const target = this.#target;
+    return new Promise((resolve) => {
+      const done = () => {
+        for (const event of ["drain", "error", "close"]) target.off(event, done);
+        resolve();
+      };
+      for (const event of ["drain", "error", "close"]) target.once(event, done);
+    });
   }
 
   /** Writes what is left; resolves when everything has left the process. */
