@@ -18,7 +18,7 @@ export const WORDS = {
 } as const;
 
 export function pairingWords(code: string): string {
-  return `I do not know you yet. Give my owner this code, it is good for an hour:\n\n${code}\n\nThey let you in by writing “/approve ${code}” to me.`;
+  return `I do not know you yet. Give my owner this code, it is good for an hour:\n\n${code}\n\nThey let you in by writing “/approve ${code}” to me, or with: argus people approve ${code}`;
 }
 
 const ADVICE: Partial<Record<ErrorCode, string>> = {

@@ -132,8 +132,8 @@ async function killing(count: number, random: () => number, over: AbortSignal): 
 
 test("many chats, Telegram fails at random, bot and gateway are killed: every message is answered, again only with the mark, in order", async () => {
   const random = randomSource(proofSeed());
-  const count = proofSize(200, 10_000);
-  const chats = count > 200 ? MOST_CHATS : 20;
+  const count = proofSize(100, 10_000);
+  const chats = count > 200 ? MOST_CHATS : 10;
   addFaults();
   const over = new AbortController();
   const killer = killing(count > 200 ? 60 : 6, random, over.signal);
