@@ -37,12 +37,12 @@ export const GONE_CHAT = "gone";
 /** A channel as its people see it. Some chats are slow for a while, never answer, or are gone. */
 export class SimChannel {
   /** What is shown, in order. */
-  readonly shown: { key: string; chatKey: string; text: string; isMarked: boolean }[] = [];
+  readonly shown: { key: string; chatKey: string; kind: string; isMarked: boolean }[] = [];
   /** Unmarked tries within a pause that the channel asked for. */
   readonly hasty: string[] = [];
   readonly #pauses = new Map<string, number>();
 
-  take({ key, text, delivery: { target } }: Part, mark: string, now: number): PartOutcome {
+  take({ key, delivery: { target, kind } }: Part, mark: string, now: number): PartOutcome {
     const { chatKey } = target;
     if (chatKey === GONE_CHAT) return { state: "refused", reason: "the chat is gone" };
     const until = this.#pauses.get(key) ?? (chatKey === SLOW_CHAT ? now + PAUSE_MS : 0);
@@ -51,7 +51,7 @@ export class SimChannel {
       if (until < now + PAUSE_MS && mark === "") this.hasty.push(key);
       return { state: "notSent", reason: "slow down", retryAfterMs: until - now };
     }
-    this.shown.push({ key, chatKey, text, isMarked: mark !== "" });
+    this.shown.push({ key, chatKey, kind, isMarked: mark !== "" });
     if (chatKey === MUTE_CHAT) return { state: "unknown", reason: "no answer" };
     return { state: "sent", ref: `ref of ${key}` };
   }
@@ -166,6 +166,8 @@ export class SimAdapter implements Sender {
       try {
         return await this.#ask(method, params);
       } catch (error) {
+        // A dead process hears nothing.
+        if (!this.#alive()) return await new Promise<never>(() => undefined);
         if (!(error instanceof ArgusError && error.code === "Unavailable")) throw error;
         await this.#sim.clock.sleep(AGAIN_MS);
       }
@@ -195,6 +197,7 @@ export class SimAdapter implements Sender {
     const by = this.#sim.endpoint
       .hello(this.#epoch, [...this.#holding])
       .then((epoch): Claimant => ({ adapter: NAME, epoch: (this.#epoch = epoch) }));
+    by.catch(() => undefined);
     this.#hello = { gateway, by };
     return by;
   }

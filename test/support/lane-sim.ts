@@ -179,14 +179,14 @@ export class LaneSim {
   readonly channel = new SimChannel();
   readonly endpoint = new SimEndpoint(this);
   readonly #store = new MemoryStore();
-  readonly #crash: { at: number; fate: Fate } | undefined;
+  readonly #crashes: readonly { at: number; fate: Fate }[];
   effects = 0;
   lane!: Lane;
   #stop = new AbortController();
   #adapter: SimAdapter | undefined;
 
-  constructor(crash?: { at: number; fate: Fate }) {
-    this.#crash = crash;
+  constructor(crashes: readonly { at: number; fate: Fate }[] = []) {
+    this.#crashes = crashes;
   }
 
   get document() {
@@ -241,8 +241,8 @@ export class LaneSim {
     act: () => Promise<T>,
   ): Promise<T> {
     if (!alive()) return await never<T>();
-    const isHere = this.#crash?.at === this.effects++;
-    const fate = isHere ? this.#crash?.fate : undefined;
+    const index = this.effects++;
+    const fate = this.#crashes.find(({ at }) => at === index)?.fate;
     if (fate === "gatewayBefore" || fate === "adapterBefore") await this.#kill(fate);
     if (fate === `${doer}Before`) return await never<T>();
     const done = await act();
