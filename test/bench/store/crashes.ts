@@ -45,10 +45,13 @@ async function killed(state: string) {
   });
   let text = "";
   child.stdout.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
-  await once(child.stdout, "data");
+  const ended = once(child, "close").then(() => {
+    throw new Error("the process that commits ended by itself");
+  });
+  await Promise.race([once(child.stdout, "data"), ended]);
   await delay(20 + Math.random() * 400);
   child.kill("SIGKILL");
-  await once(child, "close");
+  await ended.catch(() => undefined);
   const highest = new Map<number, number>();
   const lines = text.split("\n").slice(0, -1);
   for (const line of lines) {
