@@ -12,6 +12,7 @@ const MISSED: [path: string, rule: RegExp][] = [
   ["networkPolicy.enabled", /network policy for both directions$/],
   ["controller.affinity", /different nodes$/],
   ["gateway.affinity", /different nodes$/],
+  ["telegram.affinity", /different nodes$/],
   ["imagePullPolicy", /pull policy IfNotPresent$/],
 ];
 /** Values that exclude each other: the chart says so. */
