@@ -5,7 +5,8 @@ import { errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
 import { AdmitResult, CHANNEL } from "#protocol/channel.ts";
 import type { TelegramApi } from "../telegram-api.ts";
-import { nameOf } from "./message.ts";
+import { admission } from "./admission.ts";
+import { chatIn, nameOf } from "./message.ts";
 
 export interface ButtonOptions {
   adapter: Adapter;
@@ -28,21 +29,10 @@ export async function retryButton(query: CallbackQuery, options: ButtonOptions):
 async function pressed({ data, message, from }: CallbackQuery, options: ButtonOptions) {
   const [, inputId] = /^retry:([\w-]{1,48})$/.exec(data ?? "") ?? [];
   if (inputId === undefined || !message) return "This button is not known any more.";
-  const topic =
-    "is_topic_message" in message && message.is_topic_message
-      ? message.message_thread_id
-      : undefined;
-  const groupKey = String(message.chat.id);
-  const chatKey = topic === undefined ? groupKey : `${groupKey}:${topic}`;
-  const { adapter, owners, members, mainSession } = options;
-  const asking = {
-    person: { id: String(from.id), name: nameOf(from) },
-    chatKey,
-    groupKey,
-    isGroup: message.chat.type !== "private",
-    session: mainSession,
-    allow: { owners, members },
-  };
+  const { chatKey, ...chat } = chatIn(message);
+  const person = { id: String(from.id), name: nameOf(from) };
+  const asking = admission({ person, chatKey, ...chat }, options);
+  const { adapter } = options;
   const verdict = await adapter.ask(CHANNEL.admit, asking, AdmitResult);
   if (verdict.state !== "allowed") return "You may not do that here.";
   const call = { chatKey, method: "argus/input/retry", params: { inputId } };

@@ -3,12 +3,13 @@ import { z } from "zod";
 import type { Adapter } from "#channel/adapter.ts";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
-import { type AdmitParams, AdmitResult, CHANNEL } from "#protocol/channel.ts";
+import { AdmitResult, CHANNEL } from "#protocol/channel.ts";
 import { MAX_INPUT_BYTES } from "#protocol/lane-entry.ts";
 import type { Talk } from "../outbound/talk.ts";
 import type { Progress } from "../progress.ts";
 import type { TelegramApi } from "../telegram-api.ts";
 import { pairingWords, refusalWords, WORDS } from "../words.ts";
+import { admission } from "./admission.ts";
 import { withAlbums } from "./albums.ts";
 import { retryButton } from "./buttons.ts";
 import { runCommand } from "./commands.ts";
@@ -85,7 +86,9 @@ export class Handler {
     // In a group nothing is said, asked or kept unless the bot is meant.
     if (!message.isAddressed && message.isGroup) return;
     const { talk, adapter } = this.options;
-    const verdict = await adapter.ask(CHANNEL.admit, this.#asking(message), AdmitResult);
+    const consent = message.isGroup && message.command?.name === "start";
+    const asking = admission(message, this.options, consent);
+    const verdict = await adapter.ask(CHANNEL.admit, asking, AdmitResult);
     if (verdict.state === "pairing") {
       const isDue = this.#rate.once(`${message.person.id} ${verdict.code}`, PAIRING_MS);
       if (isDue) await talk.answer(message, pairingWords(verdict.code));
@@ -95,23 +98,6 @@ export class Handler {
       if (message.command && (await runCommand(message, verdict, this.options))) return;
       await this.#input(message, verdict.sessionId);
     }
-  }
-
-  #asking({ person, chatKey, groupKey, isGroup, command }: Inbound): AdmitParams {
-    const { owners, members, mainSession } = this.options;
-    const own = isGroup
-      ? `telegram-g${chatKey.replace(/^-/, "").replace(":", "-")}`
-      : `telegram-${person.id}`;
-    return {
-      person,
-      chatKey,
-      groupKey,
-      isGroup,
-      consent: isGroup && command?.name === "start",
-      session: own,
-      ownerSession: mainSession,
-      allow: { owners, members },
-    };
   }
 
   async #isInRate(message: Inbound): Promise<boolean> {

@@ -36,13 +36,11 @@ export function inboundOf(update: Update, bot: User): Inbound | undefined {
   const attachments = attachmentsOf(message);
   const written = writtenIn(message);
   if (written === "" && attachments.length === 0) return undefined;
-  const isGroup = message.chat.type !== "private";
-  const topic = message.is_topic_message ? message.message_thread_id : undefined;
-  const groupKey = String(message.chat.id);
+  const { isGroup, topic, groupKey, chatKey } = chatIn(message);
   const command = commandOf(written, bot);
   return {
     person: { id: String(from.id), name: nameOf(from) },
-    chatKey: topic === undefined ? groupKey : `${groupKey}:${topic}`,
+    chatKey,
     groupKey,
     chatId: message.chat.id,
     topic,
@@ -56,6 +54,18 @@ export function inboundOf(update: Update, bot: User): Inbound | undefined {
     isAddressed: command !== undefined || isFor(message, written, bot),
     command,
   };
+}
+
+/** The chat of a message, with its topic where the forum has them. */
+export function chatIn({
+  chat,
+  is_topic_message,
+  message_thread_id,
+}: Pick<Message, "chat" | "is_topic_message" | "message_thread_id">) {
+  const topic = is_topic_message ? message_thread_id : undefined;
+  const groupKey = String(chat.id);
+  const chatKey = topic === undefined ? groupKey : `${groupKey}:${topic}`;
+  return { isGroup: chat.type !== "private", topic, groupKey, chatKey };
 }
 
 const writtenIn = ({ text, caption }: Message): string => text ?? caption ?? "";
