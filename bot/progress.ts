@@ -1,6 +1,7 @@
 import { type Clock, systemClock } from "#lib/clock.ts";
 import { errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
+import { remember } from "#lib/remember.ts";
 import type { EndedNotice, ProgressNotice } from "#protocol/channel.ts";
 import { inTopic, type Place, placeOf } from "./chat-key.ts";
 import type { Pace } from "./outbound/pace.ts";
@@ -88,10 +89,7 @@ export class Progress {
 
   /** An answer stands in the chat: a status message above it must not become a later answer. */
   sent(chatId: number, message: number): void {
-    this.#newest.delete(chatId);
-    this.#newest.set(chatId, message);
-    const [oldest] = this.#newest.keys();
-    if (this.#newest.size > MAX_CHATS && oldest !== undefined) this.#newest.delete(oldest);
+    remember(this.#newest, chatId, message, MAX_CHATS);
   }
 
   /** Its answer is being sent. */

@@ -1,3 +1,5 @@
+import { remember } from "#lib/remember.ts";
+
 /** Messages that one person may send in any minute. */
 const PER_MINUTE = 30;
 const MINUTE_MS = 60_000;
@@ -13,25 +15,18 @@ export class RateLimit {
   take(person: string, now = Date.now()): "taken" | "tell" | "refused" {
     const times = (this.#times.get(person) ?? []).filter((at) => at > now - MINUTE_MS);
     if (times.length < PER_MINUTE) {
-      this.#set(this.#times, person, [...times, now]);
+      remember(this.#times, person, [...times, now], MAX_PEOPLE);
       return "taken";
     }
     if ((this.#told.get(person) ?? 0) > now - MINUTE_MS) return "refused";
-    this.#set(this.#told, person, now);
+    remember(this.#told, person, now, MAX_PEOPLE);
     return "tell";
   }
 
   /** Whether something was not said to this person lately. */
   once(person: string, pauseMs: number, now = Date.now()): boolean {
     if ((this.#told.get(person) ?? 0) > now - pauseMs) return false;
-    this.#set(this.#told, person, now);
+    remember(this.#told, person, now, MAX_PEOPLE);
     return true;
-  }
-
-  #set<T>(map: Map<string, T>, key: string, value: T): void {
-    map.delete(key);
-    map.set(key, value);
-    const [oldest] = map.keys();
-    if (map.size > MAX_PEOPLE && oldest !== undefined) map.delete(oldest);
   }
 }

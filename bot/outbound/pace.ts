@@ -1,3 +1,5 @@
+import { remember } from "#lib/remember.ts";
+
 /** Below what Telegram allows: it says neither how long its bursts may be nor how it counts. */
 const OVERALL_PER_SECOND = 25;
 const CHAT_BURST = 2;
@@ -44,10 +46,6 @@ export class Pace {
 
   #remember(chatId: number, at: number, now: number): void {
     const times = (this.#chats.get(chatId) ?? []).filter((each) => each > now - MINUTE_MS);
-    // The longest unused one is the first.
-    this.#chats.delete(chatId);
-    this.#chats.set(chatId, [...times, at]);
-    const [oldest] = this.#chats.keys();
-    if (this.#chats.size > MAX_CHATS && oldest !== undefined) this.#chats.delete(oldest);
+    remember(this.#chats, chatId, [...times, at], MAX_CHATS);
   }
 }

@@ -1,6 +1,7 @@
 import { InlineKeyboard } from "grammy";
 import type { Part, Sender, SendFacts } from "#channel/sender.ts";
 import { systemClock } from "#lib/clock.ts";
+import { remember } from "#lib/remember.ts";
 import type { PartOutcome } from "#protocol/channel.ts";
 import type { Delivery } from "#protocol/delivery.ts";
 import { inTopic, type Place, placeOf } from "../chat-key.ts";
@@ -84,9 +85,7 @@ export class TelegramSender implements Sender {
     if (known) return known;
     const made = plan(delivery.text);
     const parts = made.length > 0 ? made : [NOTHING];
-    this.#plans.set(delivery.id, parts);
-    const [oldest] = this.#plans.keys();
-    if (this.#plans.size > MAX_PLANS && oldest !== undefined) this.#plans.delete(oldest);
+    remember(this.#plans, delivery.id, parts, MAX_PLANS);
     return parts;
   }
 
