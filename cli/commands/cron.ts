@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { findGateway } from "../client.ts";
 import type { Environment } from "../config.ts";
-import { EXIT } from "../exit.ts";
+import { say } from "../say.ts";
 import { table } from "../table.ts";
 import { callSession } from "./session-call.ts";
 
@@ -95,9 +95,4 @@ async function ask<T>(
 ): Promise<T> {
   const call = { session, method: `argus/cron/${action}`, params, result };
   return await callSession(findGateway(command), call);
-}
-
-function say(line: string): number {
-  process.stdout.write(`${line}\n`);
-  return EXIT.ok;
 }

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { Delivery, EndedDelivery } from "#protocol/delivery.ts";
 import { findGateway } from "../client.ts";
 import type { Environment } from "../config.ts";
-import { EXIT } from "../exit.ts";
+import { say } from "../say.ts";
 import { age, table } from "../table.ts";
 import { callSession } from "./session-call.ts";
 
@@ -69,9 +69,4 @@ async function ask(
 ): Promise<void> {
   const call = { session, method, params: { deliveryId: id }, result: Anything };
   await callSession(findGateway(command), call);
-}
-
-function say(line: string): number {
-  process.stdout.write(`${line}\n`);
-  return EXIT.ok;
 }

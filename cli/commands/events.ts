@@ -2,7 +2,7 @@ import { z } from "zod";
 import { ArgusError } from "#lib/errors.ts";
 import { findGateway } from "../client.ts";
 import type { Environment } from "../config.ts";
-import { EXIT } from "../exit.ts";
+import { say } from "../say.ts";
 import { age, facts, table } from "../table.ts";
 import { callSession } from "./session-call.ts";
 
@@ -104,9 +104,4 @@ async function ask<T>(
 function timeOf({ endedAtMs, createdAtMs }: Row): string | undefined {
   const at = endedAtMs ?? createdAtMs;
   return at === undefined ? undefined : new Date(at).toISOString();
-}
-
-function say(line: string): number {
-  process.stdout.write(`${line}\n`);
-  return EXIT.ok;
 }

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { PersonList } from "#protocol/access.ts";
 import { findGateway } from "../client.ts";
 import type { Environment } from "../config.ts";
-import { EXIT } from "../exit.ts";
+import { say } from "../say.ts";
 import { age, table } from "../table.ts";
 import { callSession } from "./session-call.ts";
 
@@ -55,9 +55,4 @@ async function ask<T>(
 ): Promise<T> {
   const call = { method: `argus/person/${what}`, params, result };
   return await callSession(findGateway(command), call);
-}
-
-function say(line: string): number {
-  process.stdout.write(`${line}\n`);
-  return EXIT.ok;
 }

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { findGateway } from "../client.ts";
 import type { Environment } from "../config.ts";
-import { EXIT } from "../exit.ts";
+import { say } from "../say.ts";
 import { facts } from "../table.ts";
 import { callSession } from "./session-call.ts";
 
@@ -103,9 +103,4 @@ async function ask<T>(
 ): Promise<T> {
   const call = { method: `argus/${method}`, params: { session: command.name, ...params }, result };
   return await callSession(findGateway(command), call);
-}
-
-function say(line: string): number {
-  process.stdout.write(`${line}\n`);
-  return EXIT.ok;
 }

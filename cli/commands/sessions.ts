@@ -12,6 +12,7 @@ import { findGateway } from "../client.ts";
 import { withCluster } from "../cluster-access.ts";
 import type { Environment } from "../config.ts";
 import { EXIT } from "../exit.ts";
+import { say } from "../say.ts";
 import { age, table } from "../table.ts";
 import { ECHO_COMMAND, NAMESPACE } from "../up/bootstrap.ts";
 import { listSessions } from "./gateway-calls.ts";
@@ -142,11 +143,6 @@ const refOf = (name: string) => ({ resource: argusSessions, namespace: NAMESPACE
 function existing(name: string, session: ArgusSession | undefined): ArgusSession {
   if (session) return session;
   throw new ArgusError("NotFound", `no session ${name}: \`argus sessions\` lists them`);
-}
-
-function say(line: string, code: number = EXIT.ok): number {
-  process.stdout.write(`${line}\n`);
-  return code;
 }
 
 async function confirmed(question: string): Promise<boolean> {

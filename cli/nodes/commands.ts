@@ -5,6 +5,7 @@ import { printableLine } from "../chat/printable.ts";
 import { findGateway } from "../client.ts";
 import type { Environment } from "../config.ts";
 import { EXIT } from "../exit.ts";
+import { say } from "../say.ts";
 import { age, table } from "../table.ts";
 import { type GatewayLink, withLink } from "./link.ts";
 import { failed } from "./run.ts";
@@ -164,11 +165,6 @@ async function invoke(link: GatewayLink, node: string, command: string, params: 
   );
   if (!answer.ok) throw failed(answer);
   return answer;
-}
-
-function say(line: string): number {
-  process.stdout.write(`${line}\n`);
-  return EXIT.ok;
 }
 
 /** `argus run` without a program. */
