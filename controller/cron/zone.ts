@@ -1,4 +1,5 @@
 import { ArgusError } from "#lib/errors.ts";
+import { remember } from "#lib/remember.ts";
 
 /** Formatters are dear (50 KiB, 0.4 ms) and zones are few. */
 const MAX_ZONES = 64;
@@ -21,10 +22,7 @@ const zones = new Map<string, Zone>();
 /** The zone of this IANA name. Throws InvalidInput where there is none; those used last are remembered. */
 export function zoneOf(name: string): Zone {
   const zone = zones.get(name) ?? new Zone(name);
-  zones.delete(name);
-  zones.set(name, zone);
-  const [oldest] = zones.keys();
-  if (zones.size > MAX_ZONES && oldest !== undefined) zones.delete(oldest);
+  remember(zones, name, zone, MAX_ZONES);
   return zone;
 }
 

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { remember } from "#lib/remember.ts";
 import { actsOnWorld } from "#protocol/turn-items.ts";
 
 /** Turns that are remembered: the answer that names a turn may come after its end. */
@@ -75,9 +76,7 @@ export class TurnRecords {
       compacted: false,
       joined: false,
     };
-    this.#turns.set(turnId, record);
-    const [oldest] = this.#turns.keys();
-    if (this.#turns.size > MAX_TURNS && oldest !== undefined) this.#turns.delete(oldest);
+    remember(this.#turns, turnId, record, MAX_TURNS);
     return record;
   }
 

@@ -3,6 +3,7 @@ import type { KubeClient, KubeObject } from "#cluster/types.ts";
 import type { Webhook } from "#crds/webhooks.ts";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
+import { remember } from "#lib/remember.ts";
 import { keyOf } from "#lib/standard-webhooks.ts";
 
 /** A Secret is read again after this: a new key holds from then on. */
@@ -38,11 +39,8 @@ export class WebhookSecrets {
     const known = this.#kept.get(path);
     const now = this.#now();
     if (known && now - known.since < FRESH_MS) return known.keys;
-    this.#kept.delete(path);
-    const [oldest] = this.#kept.keys();
-    if (this.#kept.size >= MAX_KEPT && oldest !== undefined) this.#kept.delete(oldest);
     const keys = this.#read(name, key);
-    this.#kept.set(path, { since: now, keys });
+    remember(this.#kept, path, { since: now, keys }, MAX_KEPT);
     return keys;
   }
 
