@@ -123,8 +123,8 @@ function viewOf({ world, updates, files, limits, commands }: Telegram) {
     push: (type: string, payload: Json) => updates.push(type, payload),
     everSent: world.sent,
     sent: (chat?: { id: number }) =>
-      world.sent.filter(
-        ({ chatId, deletedMs }) => deletedMs === undefined && (!chat || chat.id === chatId),
+      (chat ? world.sentTo(chat.id) : world.sent).filter(
+        ({ deletedMs }) => deletedMs === undefined,
       ),
     actions: ({ id }: { id: number }) => world.chats.get(id)?.actions ?? [],
     commands: () => Object.fromEntries(commands),

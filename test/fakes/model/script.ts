@@ -30,6 +30,13 @@ const say = (text: string, reasoning?: string): Act => ({
   ...(reasoning === undefined ? {} : { reasoning }),
 });
 
+const codeAnswer = (lines: number): string =>
+  [
+    "Here is the code:",
+    `\`\`\`ts\n${Array.from({ length: lines }, (_, index) => `const value${index} = "<${index} & more>";`).join("\n")}\n\`\`\``,
+    "That is all of it.",
+  ].join("\n\n");
+
 const verbs: Record<string, (rest: string) => Act> = {
   run: (cmd) => ({ kind: "call", arguments: { cmd, yield_time_ms: WAIT_FOR_COMMAND_MS } }),
   background: (cmd) => ({
@@ -55,6 +62,7 @@ const verbs: Record<string, (rest: string) => Act> = {
     deltas: Array.from({ length: Math.min(Number(kib) || 1, MAX_BIG_KIB) }, () => "x".repeat(1024)),
     pauseMs: 0,
   }),
+  code: (lines) => say(codeAnswer(Number(lines) || 1)),
   // A number is an HTTP status, a word the code of a failed response.
   fail: (reason) =>
     /^\d{3}$/.test(reason)

@@ -41,11 +41,13 @@ function isPersons(item: InputItem): boolean {
   return message && !ADDED_BY_CODEX.test(textOf(item.content));
 }
 
-/** A person's words; in a background turn the text of its first event. */
+/** A person's words; in a background turn the text of its first event, or what HEARTBEAT.md wants to be told. */
 function wordsOf(text: string): string {
   const words = ownWords(text).trim();
   if (!isBackground(words)) return words;
-  return eventLines(text)[0]?.replace(/^\[[^\]]*\] /, "") ?? "HEARTBEAT_OK";
+  const [event] = eventLines(text);
+  if (event !== undefined) return event.replace(/^\[[^\]]*\] /, "");
+  return /^tell: (.+)$/m.exec(text)?.[1] ?? "HEARTBEAT_OK";
 }
 
 /** Finds the person's last words in a request; "" when there are none. */

@@ -163,6 +163,12 @@ export class World {
     return stored;
   }
 
+  /** The bot's messages in one chat, in the order they came. */
+  sentTo(chatId: number): Stored[] {
+    const messages = [...(this.chats.get(chatId)?.messages.values() ?? [])];
+    return messages.filter(({ from }) => from.id === this.bot.id);
+  }
+
   /** The chat as it stands in messages. */
   chatJson(chat: ChatState): Json {
     const { id, type, title, username, person } = chat;
