@@ -22,6 +22,21 @@ const requiredHttp: Plugin = {
   },
 };
 
+/**
+ * grammY's polyfill of AbortController is Node's own: bundled, its classes get other names, and node-fetch, which knows a signal by
+ * the name of its class, would refuse every request.
+ */
+const builtinAbort: Plugin = {
+  name: "builtin-abort",
+  setup(plugin) {
+    const filter = /^abort-controller$/;
+    plugin.onResolve({ filter }, () => ({ path: "abort-controller", namespace: "builtin-abort" }));
+    plugin.onLoad({ filter: /.*/, namespace: "builtin-abort" }, () => ({
+      contents: "module.exports = { AbortController, AbortSignal };",
+    }));
+  },
+};
+
 /** The program calls itself another version than its package.json says. */
 const renumbered = (version: string): Plugin => ({
   name: "renumbered",
@@ -58,7 +73,7 @@ export async function bundle(folder: string, version?: string): Promise<void> {
     minifySyntax: true,
     legalComments: "none",
     external: NATIVE,
-    plugins: [requiredHttp, ...(version ? [renumbered(version)] : [])],
+    plugins: [requiredHttp, builtinAbort, ...(version ? [renumbered(version)] : [])],
     banner: { js: REQUIRE },
     logLevel: "warning",
   });
