@@ -4,6 +4,7 @@ import { benchCron } from "./cron/cron.ts";
 import { benchNodes } from "./nodes/nodes.ts";
 import { benchRelay } from "./relay/relay.ts";
 import { benchStore } from "./store/store.ts";
+import { benchTelegram } from "./telegram/telegram.ts";
 import { benchCold } from "./wake/cold.ts";
 import { benchWake } from "./wake/wake.ts";
 
@@ -15,6 +16,7 @@ cron:  what ten thousand schedules cost, beside croner's own objects and bare po
 nodes: argus run against ssh, idle nodes' memory
 relay: gateway and bridge against haproxy, a C relay and the frozen baselines, as ratios (docs/performance.md)
 store: commits of the state store beside a loop of bare syncs, its crashes and its opening
+telegram: what gateway and bot add to an answer, beside a bare grammY bot
 wake:  what the bridge adds to the app-server's own start when a parked session gets its first line
 --quick: one repetition, small levels: shows that everything works, its figures mean nothing`;
 
@@ -32,6 +34,7 @@ const BENCHES: Record<string, (options: BenchOptions) => Promise<string>> = {
   nodes: benchNodes,
   relay: benchRelay,
   store: benchStore,
+  telegram: benchTelegram,
   wake: benchWake,
 };
 
