@@ -22,6 +22,10 @@ export interface RecordedRequest {
   body: ModelRequest;
   /** The person's last words. */
   words: string;
+  /** The whole message that holds them. */
+  prompt: string;
+  /** Codex's turn that asks; empty when whoever asks names none. One turn asks again after a cut answer or a tool. */
+  turnId: string;
   /** Texts of the tool outputs after those words. */
   outputs: string[];
   /** The answer has ended, one way or the other. */
@@ -91,6 +95,8 @@ async function serve({ request, response, requests, changed, requireKey }: Excha
     headers,
     body,
     words: said.words,
+    prompt: said.prompt,
+    turnId: turnIdOf(headers),
     outputs: said.outputs,
     ended: false,
     closedEarly: false,
@@ -109,6 +115,14 @@ async function serve({ request, response, requests, changed, requireKey }: Excha
   }
   if (method !== "POST" || !url.endsWith("/responses")) return answerStatus(response, 404);
   await answer(response, { ...said, model: body.model ?? "fake" }, gone.signal);
+}
+
+function turnIdOf(headers: IncomingMessage["headers"]): string {
+  const metadata = headers["x-codex-turn-metadata"];
+  const { turn_id: id } = parse(typeof metadata === "string" ? metadata : "{}") as {
+    turn_id?: unknown;
+  };
+  return typeof id === "string" ? id : "";
 }
 
 async function text(request: IncomingMessage): Promise<string> {

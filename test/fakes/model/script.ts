@@ -54,7 +54,10 @@ const verbs: Record<string, (rest: string) => Act> = {
   }),
   slow: (count) => ({
     kind: "say",
-    deltas: Array.from({ length: Number(count) || 1 }, (_, index) => `word${index + 1} `),
+    deltas: Array.from(
+      { length: Number.parseInt(count, 10) || 1 },
+      (_, index) => `word${index + 1} `,
+    ),
     pauseMs: SLOW_PAUSE_MS,
   }),
   big: (kib) => ({

@@ -18,6 +18,8 @@ export interface ModelRequest {
 /** What the person said last, and what tools answered since. */
 export interface Said {
   words: string;
+  /** Everything of the message that holds those words: events and instructions too. */
+  prompt: string;
   /** Text of the tool outputs after those words, oldest first. */
   outputs: string[];
   /** The request offers tools as Codex does for models that it knows. */
@@ -54,10 +56,12 @@ function wordsOf(text: string): string {
 export function readRequest({ input, tools }: ModelRequest): Said {
   const items = typeof input === "string" ? [{ role: "user", content: input }] : (input ?? []);
   const last = items.findLastIndex(isPersons);
+  const prompt = last < 0 ? "" : textOf(items[last]?.content);
   const after = last < 0 ? [] : items.slice(last + 1);
   const outputs = after.filter((item) => item.type?.endsWith("_output"));
   return {
-    words: last < 0 ? "" : wordsOf(textOf(items[last]?.content)),
+    words: wordsOf(prompt),
+    prompt,
     outputs: outputs.map((item) => textOf(item.output)),
     codeMode: !tools?.length && items.some((item) => item.type === "additional_tools"),
   };
