@@ -11,6 +11,7 @@ import { Handler } from "./inbound/handler.ts";
 import { poll } from "./inbound/poll.ts";
 import { telegramFiles } from "./media/download.ts";
 import { type BotOptions, CHANNEL_NAME } from "./options.ts";
+import { telegramAsks } from "./outbound/asks.ts";
 import { Pace } from "./outbound/pace.ts";
 import { TelegramSender } from "./outbound/sender.ts";
 import { Talk } from "./outbound/talk.ts";
@@ -84,14 +85,15 @@ function connect(api: TelegramApi, options: BotOptions, signal: AbortSignal) {
     },
     signal,
   );
+  const onMoved = async (from: number, to: number) => {
+    await ask(CHANNEL.moved, { from: String(from), to: String(to) }, z.unknown());
+  };
   const sender = new TelegramSender({
     api,
     pace,
     onBegun: (inputId) => progress.answered(inputId),
     onSent: (chatId, message) => progress.sent(chatId, message),
-    onMoved: async (from, to) => {
-      await ask(CHANNEL.moved, { from: String(from), to: String(to) }, z.unknown());
-    },
+    onMoved,
   });
   const adapter = startAdapter(
     {
@@ -103,6 +105,12 @@ function connect(api: TelegramApi, options: BotOptions, signal: AbortSignal) {
       parallel,
       logger,
       openFile: telegramFiles(api, options),
+      showAsk: telegramAsks({
+        api,
+        pace,
+        onShown: ({ inputId }, chatId, message) => progress.asked(inputId, chatId, message),
+        onMoved,
+      }),
       onProgress: (notice) => progress.progress(notice),
       onEnded: (notice) => progress.ended(notice),
     },

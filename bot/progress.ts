@@ -92,6 +92,16 @@ export class Progress {
     remember(this.#newest, chatId, message, MAX_CHATS);
   }
 
+  /** A question stands in the chat: the status message above it goes, a later one comes below. */
+  asked(inputId: string | null, chatId: number, message: number): void {
+    this.sent(chatId, message);
+    const running = this.#running.get(inputId ?? "");
+    if (typeof running?.message !== "number" || running.isAnswered) return;
+    this.#remove(running.place, running.message);
+    running.message = undefined;
+    running.shownWords = "";
+  }
+
   /** Its answer is being sent. */
   answered(inputId: string | null): void {
     const running = this.#running.get(inputId ?? "");

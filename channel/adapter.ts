@@ -14,7 +14,9 @@ import {
   NextResult,
   ProgressNotice,
 } from "#protocol/channel.ts";
+import { AskNotice, CHANNEL_ASK } from "#protocol/channel-asks.ts";
 import { CHANNEL_FILE, FetchNotice } from "#protocol/channel-files.ts";
+import { AskShower, type ShowAsk } from "./asks.ts";
 import { deliver } from "./deliver.ts";
 import { HandIn, type OpenFile } from "./hand-in.ts";
 import { Link } from "./link.ts";
@@ -40,6 +42,8 @@ export interface AdapterOptions {
   logger: Logger;
   /** Files of the channel that messages named as attachments. */
   openFile?: OpenFile;
+  /** Absent = the channel shows no questions; others are asked. */
+  showAsk?: ShowAsk;
   onEnded?: (notice: EndedNotice) => void;
   onProgress?: (notice: ProgressNotice) => void;
 }
@@ -73,7 +77,8 @@ export function startAdapter(options: AdapterOptions, signal: AbortSignal): Adap
   ready.promise.catch(() => undefined);
   const link = new Link({
     ...options,
-    onNotice: (method, params) => news({ ...options, handIn }, method, params),
+    asks: options.showAsk !== undefined,
+    onNotice: (method, params) => news({ ...options, handIn, asks }, method, params),
     holding: () => [...at.keys()],
     onGreeted: ({ epoch, held }) => {
       logger.info({ epoch, held: held.length }, "connected to the gateway");
@@ -81,6 +86,8 @@ export function startAdapter(options: AdapterOptions, signal: AbortSignal): Adap
     },
   });
   const handIn = options.openFile && new HandIn(link, options.openFile, stopping);
+  const asks =
+    options.showAsk && new AskShower(link, options.showAsk, { logger, signal: stopping });
   const work: Work = { link, at, options, stopping, signal: hard.signal };
   const lanes = Array.from({ length: Math.min(parallel, MAX_HELD) }, () => serve(work));
   void draining(stopping, lanes, hard.signal).then(() => hard.abort());
@@ -151,19 +158,19 @@ function renew({ link, at }: Work): void {
   void link.ask(CHANNEL.renew, { deliveryIds }, HeldResult).catch(() => undefined);
 }
 
-type Hearing = Pick<AdapterOptions, "onEnded" | "onProgress"> & { handIn: HandIn | undefined };
+type Hearing = Pick<AdapterOptions, "onEnded" | "onProgress"> & {
+  handIn: HandIn | undefined;
+  asks: AskShower | undefined;
+};
 
-function news({ onEnded, onProgress, handIn }: Hearing, method: string, params: unknown): void {
-  if (method === CHANNEL_FILE.fetch) {
-    const { data } = FetchNotice.safeParse(params);
-    if (data) void handIn?.wanted(data);
-  }
-  if (method === CHANNEL.ended) {
-    const { data } = EndedNotice.safeParse(params);
-    if (data) onEnded?.(data);
-  }
-  if (method === CHANNEL.progress) {
-    const { data } = ProgressNotice.safeParse(params);
-    if (data) onProgress?.(data);
-  }
+function news(hearing: Hearing, method: string, params: unknown): void {
+  const { onEnded, onProgress, handIn, asks } = hearing;
+  const hear = <T>(name: string, shape: z.ZodType<T>, take: (notice: T) => unknown) => {
+    const { data } = method === name ? shape.safeParse(params) : {};
+    if (data) void take(data);
+  };
+  hear(CHANNEL_ASK.ask, AskNotice, (notice) => asks?.told(notice));
+  hear(CHANNEL_FILE.fetch, FetchNotice, (notice) => handIn?.wanted(notice));
+  hear(CHANNEL.ended, EndedNotice, (notice) => onEnded?.(notice));
+  hear(CHANNEL.progress, ProgressNotice, (notice) => onProgress?.(notice));
 }

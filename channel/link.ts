@@ -24,6 +24,8 @@ export interface LinkOptions {
   token: () => Promise<string>;
   channel: string;
   adapter: string;
+  /** It shows questions to people. */
+  asks: boolean;
   logger: Logger;
   onNotice: (method: string, params: unknown) => void;
   /** Deliveries that this process is at. */
@@ -108,11 +110,12 @@ export class Link {
   }
 
   async #greet(signal: AbortSignal): Promise<Connection> {
-    const { gatewayUrl, token, onNotice, channel, adapter, holding, onGreeted } = this.#options;
+    const { gatewayUrl, token, onNotice, onGreeted, ...me } = this.#options;
+    const { channel, adapter, asks } = me;
     const options = { gatewayUrl, token: await token(), onNotice };
     const connection = await Connection.open(options, signal);
     try {
-      const params = { channel, adapter, epoch: this.#epoch, holding: holding() };
+      const params = { channel, adapter, epoch: this.#epoch, asks, holding: me.holding() };
       const asked = connection.request(CHANNEL.hello, params, HelloResult);
       const hello = await unlessAborted(asked, signal);
       this.#epoch = hello.epoch;

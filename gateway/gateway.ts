@@ -8,6 +8,7 @@ import { LABEL } from "#protocol/pod.ts";
 import { Authenticator } from "./auth.ts";
 import { Channels } from "./channels/channels.ts";
 import { FileDesk } from "./channels/file-desk.ts";
+import { NodeAsks } from "./channels/node-asks.ts";
 import type { GatewayContext, LaneContext } from "./context.ts";
 import { Crons } from "./crons.ts";
 import { Directory } from "./directory.ts";
@@ -145,7 +146,7 @@ async function openWith(
   const served = await openLanes(store, shared, readiness);
   const crons = new Crons({ kube, namespace });
   const webhookSecrets = new WebhookSecrets({ kube, namespace, logger });
-  const nodes = new Nodes({ context: shared, lanes: served.lanes, secret: options.adminToken });
+  const nodes = openNodes(shared, served.lanes, options);
   const context: GatewayContext = { ...shared, ...served, crons, nodes, webhookSecrets };
   return {
     context,
@@ -168,6 +169,17 @@ async function openLanes(store: Store, context: LaneContext, readiness: Readines
   context.keeper.begin(lanes);
   readiness.done("lanes");
   return { lanes, eventEnds, channels };
+}
+
+function openNodes(
+  context: LaneContext,
+  lanes: Lanes,
+  { adminToken: secret, logger }: GatewayOptions,
+): Nodes {
+  const answer = (...asked: Parameters<Nodes["answer"]>) => nodes.answer(...asked);
+  const asks = new NodeAsks({ lanes, logger, answer });
+  const nodes: Nodes = new Nodes({ context, lanes, secret, asks });
+  return nodes;
 }
 
 function startKeeper(

@@ -31,6 +31,8 @@ export const HelloParams = z.object({
   epoch: z.int().min(1).optional(),
   /** Deliveries that the process is at; its other claims are given back. */
   holding: z.array(DeliveryId).max(MAX_HELD).default([]),
+  /** It shows questions to people and brings their answers. */
+  asks: z.boolean().default(false),
 });
 export type HelloParams = z.infer<typeof HelloParams>;
 

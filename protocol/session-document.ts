@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { Ask, MAX_ASKS } from "./ask.ts";
 import { Delivery, EndedDelivery } from "./delivery.ts";
 import {
   EndedEvent,
@@ -55,6 +56,8 @@ export const SessionDocument = z.object({
   told: z.array(Told).max(MAX_TOLD_THREADS),
   /** The session is being deleted: nothing is accepted any more. */
   closing: z.boolean(),
+  /** What people are asked, the oldest first. */
+  asks: z.array(Ask).max(MAX_ASKS).default([]),
   /** Key of the last command that began a new conversation: its repeat changes nothing. */
   resetKey: z.string().max(512).optional(),
 });
@@ -77,5 +80,6 @@ export function emptyDocument(name: string): SessionDocument {
     heartbeat: { lastAt: 0, requested: false, failures: 0 },
     told: [],
     closing: false,
+    asks: [],
   };
 }

@@ -48,7 +48,7 @@ interface Ask {
 }
 
 /**
- * The app-server's questions: each goes to its turn's owner, else to any peer; the first answer wins; none waits for ever.
+ * The app-server's questions: each goes to its turn's owner, else to lanes and a client; the first answer wins; none waits for ever.
  * A peer that answers "method not found" has only withdrawn: the question goes on to the next one.
  */
 export class Asks {
@@ -168,14 +168,17 @@ export class Asks {
     this.#settle(ask, refusal(ask, "no client of this session knows this kind of question"));
   }
 
-  /** To the turn's owner, else to a person, else to anybody; nobody there = it waits for the next peer. */
+  /**
+   * To the client that owns the turn. A turn of a lane, or of somebody who left: to the lanes, of which one may know whom to ask,
+   * and to a client. Nobody there = it waits for the next peer.
+   */
   #offer(ask: Ask): void {
     const peers = [...this.#options.peers()].filter((p) => !p.gone && !ask.withdrawn.has(p));
-    const owner = this.#options.ownerOf(ask.threadId);
-    const peer = peers.includes(owner as Peer)
-      ? owner
-      : (peers.find(({ role }) => role === "client") ?? peers[0]);
-    if (peer) this.#offerTo(ask, peer);
+    const owner = peers.find((peer) => peer === this.#options.ownerOf(ask.threadId));
+    const isClients = owner?.role === "client";
+    const client = isClients ? owner : peers.find(({ role }) => role === "client");
+    const asked = isClients ? [] : peers.filter(({ role }) => role !== "client");
+    for (const peer of client ? [...asked, client] : asked) this.#offerTo(ask, peer);
   }
 
   #offerTo(ask: Ask, peer: Peer): void {

@@ -11,7 +11,7 @@ import type { TelegramApi } from "../telegram-api.ts";
 import { pairingWords, refusalWords, WORDS } from "../words.ts";
 import { admission } from "./admission.ts";
 import { withAlbums } from "./albums.ts";
-import { retryButton } from "./buttons.ts";
+import { buttonPressed } from "./buttons.ts";
 import { runCommand } from "./commands.ts";
 import { type Inbound, inboundOf } from "./message.ts";
 import { RateLimit } from "./rate.ts";
@@ -75,7 +75,7 @@ export class Handler {
 
   async #other(update: Update): Promise<void> {
     const { adapter } = this.options;
-    if (update.callback_query) return retryButton(update.callback_query, this.options);
+    if (update.callback_query) return buttonPressed(update.callback_query, this.options);
     const { migrate_to_chat_id: to, chat } = update.message ?? {};
     if (to !== undefined && chat) {
       await adapter.ask(CHANNEL.moved, { from: String(chat.id), to: String(to) }, z.unknown());

@@ -29,6 +29,7 @@ export class AdapterConnection implements ClientHandler {
   #client: ClientSocket | undefined;
   #by: Claimant | undefined;
   #channel = "";
+  #asks = false;
   /** Ids of `delivery/next` requests that wait. */
   #waiting: unknown[] = [];
   #claiming = 0;
@@ -49,6 +50,11 @@ export class AdapterConnection implements ClientHandler {
     return this.#channel;
   }
 
+  /** It shows questions to people. */
+  get asks(): boolean {
+    return this.#asks;
+  }
+
   get isOver(): boolean {
     return this.#isOver;
   }
@@ -62,8 +68,9 @@ export class AdapterConnection implements ClientHandler {
     if (!this.#leave) this.close(CLOSE.tryAgainLater, "Too many adapters are connected");
   }
 
-  greeted(channel: string, by: Claimant): void {
+  greeted({ channel, asks }: { channel: string; asks: boolean }, by: Claimant): void {
     this.#channel = channel;
+    this.#asks = asks;
     this.#by = by;
   }
 

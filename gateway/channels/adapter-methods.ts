@@ -19,6 +19,7 @@ import { enqueue } from "../state/inputs.ts";
 import { type Claimant, partOutcome, release, renew, sendingPart } from "../state/outbox.ts";
 import type { AdapterConnection } from "./adapter-connection.ts";
 import type { AdapterMethod } from "./adapter-frames.ts";
+import { ASK_METHODS } from "./ask-methods.ts";
 import { chatMethods } from "./chat-methods.ts";
 import { takeUp } from "./claims.ts";
 import { FILE_METHODS } from "./file-methods.ts";
@@ -35,16 +36,18 @@ export const METHODS: Record<string, AdapterMethod> = {
   [CHANNEL.release]: giveBack,
   ...chatMethods,
   ...FILE_METHODS,
+  ...ASK_METHODS,
 };
 
 async function hello(connection: AdapterConnection, params: unknown): Promise<HelloResult> {
   if (connection.by) throw new ArgusError("InvalidInput", "This connection has said hello.");
-  const { channel, adapter, epoch: known, holding: named } = HelloParams.parse(params);
+  const { channel, adapter, epoch: known, holding: named, asks } = HelloParams.parse(params);
   const epoch = await connection.channels.greet(adapter, known, connection);
   const by = { adapter, epoch };
-  connection.greeted(channel, by);
+  connection.greeted({ channel, asks }, by);
   const held = await takeUp(connection, by, named);
   connection.channels.options.files.adapterCame(channel);
+  connection.channels.asks.adapterCame(channel);
   const { logger } = connection.channels.options;
   logger.info({ channel, adapter, epoch, held: held.length }, "adapter connected");
   return { epoch, leaseMs: LEASE_MS, maxHeld: MAX_HELD, held };

@@ -8,6 +8,7 @@ import { ALL, type DocumentWatcher, type Lanes } from "../lanes/lanes.ts";
 import { epochOf, greet } from "../state/adapters.ts";
 import type { GatewayState } from "../state/gateway-state.ts";
 import type { AdapterConnection } from "./adapter-connection.ts";
+import { AskDesk } from "./ask-desk.ts";
 import type { FileDesk } from "./file-desk.ts";
 import { Outbox } from "./outbox.ts";
 
@@ -28,6 +29,7 @@ export interface ChannelsOptions {
 export class Channels implements DocumentWatcher {
   readonly options: ChannelsOptions;
   readonly outbox: Outbox;
+  readonly asks: AskDesk;
   readonly #connections = new Set<AdapterConnection>();
   /** Session object's UID → its ended messages as they were last seen. */
   readonly #ended = new Map<string, EndedInput[]>();
@@ -38,6 +40,11 @@ export class Channels implements DocumentWatcher {
       for (const each of this.#of(channel)) each.serve();
     };
     this.outbox = new Outbox({ logger: options.logger, onReady });
+    const askerOf = (channel: string) => {
+      const connected = this.#of(channel);
+      return connected.find(({ asks }) => asks) ?? (connected.length > 0 ? "cannot" : "away");
+    };
+    this.asks = new AskDesk({ logger: options.logger, askerOf });
     options.files.tell = (channel, method, params) => {
       for (const each of this.#of(channel)) each.notify(method, params);
     };
@@ -73,6 +80,7 @@ export class Channels implements DocumentWatcher {
 
   changed(uid: string, lane: Lane, name: string): void {
     this.outbox.changed(uid, lane, name);
+    this.asks.changed(uid, lane, name);
     const { ended } = lane.state.current;
     const before = this.#ended.get(uid);
     if (before === ended) return;
@@ -82,12 +90,14 @@ export class Channels implements DocumentWatcher {
 
   gone(uid: string): void {
     this.outbox.gone(uid);
+    this.asks.gone(uid);
     this.#ended.delete(uid);
   }
 
   /** Connections are closed with all others. */
   close(): void {
     this.outbox.close();
+    this.asks.close();
   }
 
   #of(channel: string): AdapterConnection[] {

@@ -5,6 +5,7 @@ import { BRIDGE_NOTIFICATION } from "#protocol/bridge.ts";
 import { RPC_ERROR } from "#protocol/envelope.ts";
 import type { BridgeSink } from "../bridge-connection.ts";
 import type { GreetedBridge } from "../dial.ts";
+import { type AgentQuestion, readQuestion } from "./agent-question.ts";
 import { type TurnRecord, TurnRecords } from "./turn-record.ts";
 
 /** Ends that are remembered: the answer that names a turn may come after its end. */
@@ -31,6 +32,9 @@ export const Turn = z.looseObject({
   argusRan: z.boolean().optional(),
 });
 export type Turn = z.infer<typeof Turn>;
+const Resolved = z.looseObject({ requestId: z.number() });
+/** "Method not found": the bridge asks its other peers. */
+const NO_ANSWER = { code: RPC_ERROR.methodNotFound, message: "nobody here answers this question" };
 const TurnCompleted = z.looseObject({ threadId: z.string(), turn: Turn });
 
 /** A request that the bridge or the app-server refused. `reason` is the bridge's own word; undefined = the app-server said no. */
@@ -55,10 +59,24 @@ export interface Link {
   turnEnd(turnId: string): Promise<Turn>;
   /** What has been seen of the turn so far. */
   record(turnId: string, threadId: string): TurnRecord;
+  /** Answers a question of the agent. */
+  answer(id: number, result: unknown): void;
+  /** A question goes on to somebody else who can answer it. */
+  withdraw(id: number): void;
   close(): void;
 }
 
-/** The lane's own connection to a bridge: requests with answers, ends of turns. It answers no question of the agent. */
+/** What a lane hears of a bridge besides the answers to its requests. */
+export interface LinkEvents {
+  /** Anybody's turn ended: a busy thread may be free. */
+  onTurnEnd: () => void;
+  /** The agent asks a person. Absent = every question is withdrawn. */
+  onQuestion?: (question: AgentQuestion, link: Link) => void;
+  /** A question is settled. */
+  onResolved?: (id: number) => void;
+}
+
+/** The lane's own connection to a bridge: requests with answers, ends of turns, questions of the agent. */
 export class LanePeer implements BridgeSink, Link {
   readonly wantsOwnBuffer = false;
   readonly #bridge: GreetedBridge;
@@ -71,13 +89,12 @@ export class LanePeer implements BridgeSink, Link {
   readonly #waiting = new Map<string, PromiseWithResolvers<Turn>>();
   readonly #records = new TurnRecords();
   #isGone = false;
-  readonly #onTurnEnd: () => void;
+  readonly #events: LinkEvents;
   #nextId = 1;
 
-  /** `onTurnEnd` is called at the end of anybody's turn: a busy thread may be free. */
-  constructor(bridge: GreetedBridge, onTurnEnd: () => void) {
+  constructor(bridge: GreetedBridge, events: LinkEvents) {
     this.#bridge = bridge;
-    this.#onTurnEnd = onTurnEnd;
+    this.#events = events;
     bridge.start(this);
   }
 
@@ -90,7 +107,7 @@ export class LanePeer implements BridgeSink, Link {
     const id = this.#nextId++;
     const answer = Promise.withResolvers<unknown>();
     this.#asked.set(id, answer);
-    this.#bridge.write([Buffer.from(`${JSON.stringify({ id, method, params })}\n`)]);
+    this.#write({ id, method, params });
     const timer = setTimeout(() => answer.reject(lost()), REQUEST_TIMEOUT_MS);
     try {
       return await answer.promise;
@@ -142,8 +159,9 @@ export class LanePeer implements BridgeSink, Link {
     const message = parsed(line);
     const method = message?.["method"];
     if (message === undefined || typeof method !== "string") return this.#answered(message);
-    if (message["id"] !== undefined) return this.#withdraw(message["id"]);
+    if (message["id"] !== undefined) return this.#asks(method, message);
     this.#records.see(method, message["params"]);
+    if (method === "serverRequest/resolved") this.#resolved(message["params"]);
     if (method === "turn/completed") this.#completed(message["params"]);
     if (method === BRIDGE_NOTIFICATION.restarted) this.#restarted();
   }
@@ -157,10 +175,30 @@ export class LanePeer implements BridgeSink, Link {
     asked.reject(new Refused({ code, message: text, reason: more?.reason }));
   }
 
-  /** A question goes on to somebody who can answer it. */
-  #withdraw(id: unknown): void {
-    const error = { code: RPC_ERROR.methodNotFound, message: "a lane answers no questions" };
-    this.#bridge.write([Buffer.from(`${JSON.stringify({ id, error })}\n`)]);
+  #asks(method: string, { id, params }: Record<string, unknown>): void {
+    const { onQuestion } = this.#events;
+    const changes = (turnId: string, item: string) => this.#records.get(turnId)?.changes.get(item);
+    const number = typeof id === "number" ? id : -1;
+    const question = onQuestion && readQuestion(number, { method, params, changes });
+    if (question && number >= 0) onQuestion(question, this);
+    else this.#write({ id, error: NO_ANSWER });
+  }
+
+  answer(id: number, result: unknown): void {
+    this.#write({ id, result });
+  }
+
+  withdraw(id: number): void {
+    this.#write({ id, error: NO_ANSWER });
+  }
+
+  #write(message: object): void {
+    if (!this.#isGone) this.#bridge.write([Buffer.from(`${JSON.stringify(message)}\n`)]);
+  }
+
+  #resolved(params: unknown): void {
+    const { data } = Resolved.safeParse(params);
+    if (data) this.#events.onResolved?.(data.requestId);
   }
 
   #completed(params: unknown): void {
@@ -173,7 +211,7 @@ export class LanePeer implements BridgeSink, Link {
     }
     this.#waiting.get(turn.id)?.resolve(turn);
     this.#waiting.delete(turn.id);
-    this.#onTurnEnd();
+    this.#events.onTurnEnd();
   }
 }
 

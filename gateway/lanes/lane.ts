@@ -7,8 +7,10 @@ import { nextWork, type Work } from "../state/next.ts";
 import type { SessionState } from "../state/session-state.ts";
 import { firstThread } from "../state/threads.ts";
 import { begin, stopTurn, type TurnEnded, type TurnPlan } from "../state/turns.ts";
+import type { AgentQuestion } from "./agent-question.ts";
 import { heartbeatAt, requestHeartbeat, skipHeartbeat } from "./heartbeat.ts";
-import type { Link } from "./lane-peer.ts";
+import { type Link, Refused } from "./lane-peer.ts";
+import { LaneQuestions } from "./questions.ts";
 import { startThread } from "./turn.ts";
 import { TurnRunner } from "./turn-runner.ts";
 import type { LaneWorld } from "./world.ts";
@@ -41,13 +43,16 @@ export interface LaneOptions {
 export class Lane {
   readonly #options: LaneOptions;
   readonly #turns: TurnRunner;
+  readonly #questions: LaneQuestions;
   #link: Link | undefined;
   #wake = Promise.withResolvers<void>();
   #waitsFor = "";
 
   constructor(options: LaneOptions) {
     this.#options = options;
-    this.#turns = new TurnRunner(options);
+    this.#questions = new LaneQuestions(options);
+    const onRunning = (turn: OpenTurn, turnId: string) => this.#questions.running(turn, turnId);
+    this.#turns = new TurnRunner({ ...options, onRunning });
   }
 
   get world(): LaneWorld {
@@ -136,8 +141,7 @@ export class Lane {
     try {
       const link = await this.#reach(work, signal);
       if (!link) return false;
-      if (work.do === "settle")
-        await this.#turns.settle(work.turn, link, () => this.#mainThread(link));
+      if (work.do === "settle") await this.#settle(work.turn, link);
       else await this.#start(work.plan, link);
       this.#waitsFor = "";
       return true;
@@ -147,6 +151,18 @@ export class Lane {
       if (!signal.aborted)
         world.logger.warn(facts, "a session's turn did not start or end; trying again");
       return false;
+    }
+  }
+
+  async #settle(turn: OpenTurn, link: Link): Promise<void> {
+    try {
+      await this.#turns.settle(turn, link, () => this.#mainThread(link));
+      this.#questions.over();
+    } catch (error) {
+      if (link.isGone) this.#questions.lost();
+      // Another one's turn runs: its questions are not ours.
+      else if (error instanceof Refused && error.reason === "busy") this.#questions.over();
+      throw error;
     }
   }
 
@@ -182,7 +198,13 @@ export class Lane {
     if (isBeat && (held !== undefined || !world.isUp())) await this.state.update(requestHeartbeat);
     if (held !== undefined) return this.#waits(held);
     if (this.#link && !this.#link.isGone) return this.#link;
-    const found = await world.reach({ onTurnEnd: () => this.wake() }, signal);
+    const questions = this.#questions;
+    const events = {
+      onTurnEnd: () => this.wake(),
+      onQuestion: (question: AgentQuestion, from: Link) => questions.take(question, from),
+      onResolved: (id: number) => questions.resolved(id),
+    };
+    const found = await world.reach(events, signal);
     if ("waitsFor" in found) return this.#waits(found.waitsFor);
     this.#link = found;
     return found;

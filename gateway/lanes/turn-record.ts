@@ -4,6 +4,8 @@ import { actsOnWorld } from "#protocol/turn-items.ts";
 
 /** Turns that are remembered: the answer that names a turn may come after its end. */
 const MAX_TURNS = 32;
+/** What is kept of one change of files, for the question whether it may be made. */
+const MAX_CHANGE = 16 * 1024;
 /** Text of one turn that is collected; the rest stays in the thread. */
 const MAX_TEXT = 512 * 1024;
 
@@ -13,6 +15,7 @@ const Item = z.looseObject({
   text: z.string().optional(),
   phase: z.string().nullish(),
   command: z.string().optional(),
+  changes: z.array(z.looseObject({ path: z.string(), diff: z.string().optional() })).optional(),
 });
 type Item = z.infer<typeof Item>;
 const Status = z.looseObject({ activeFlags: z.array(z.string()).optional() });
@@ -35,6 +38,8 @@ export interface TurnRecord {
   ranTool: boolean;
   /** Commands that run now: item id → command line. */
   commands: Map<string, string>;
+  /** Files that the agent is about to change: item id → what a person reads of it. */
+  changes: Map<string, string>;
   waitsForApproval: boolean;
   /** The model could not be reached and is tried again: what it said. */
   trouble: string;
@@ -70,6 +75,7 @@ export class TurnRecords {
       texts: [],
       ranTool: false,
       commands: new Map(),
+      changes: new Map(),
       waitsForApproval: false,
       trouble: "",
       heardAt: this.#now(),
@@ -133,10 +139,19 @@ function note(record: TurnRecord, method: string, item: Item): void {
   if (method === "item/started" && item.type === "commandExecution") {
     record.commands.set(id, item.command ?? "a command");
   }
+  if (method === "item/started" && item.changes) record.changes.set(id, changeWords(item.changes));
   if (method !== "item/completed") return;
   record.commands.delete(id);
+  record.changes.delete(id);
   const size = record.texts.reduce((sum, text) => sum + text.length, 0);
   if (isAnswer(item) && size < MAX_TEXT) record.texts.push(item.text.slice(0, MAX_TEXT));
+}
+
+/** The files' names first: a cut must not hide one. */
+function changeWords(changes: NonNullable<Item["changes"]>): string {
+  const names = changes.map(({ path }) => path).join("\n");
+  const diffs = changes.map(({ diff }) => diff?.trimEnd() ?? "").filter((diff) => diff !== "");
+  return [names, ...diffs].join("\n\n").slice(0, MAX_CHANGE);
 }
 
 /** A message to the person; comments on its own work are none. */

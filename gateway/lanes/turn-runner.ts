@@ -18,12 +18,17 @@ const Entry = z.union([
 ]);
 const Context = z.looseObject({ files: z.record(z.string().max(64), Entry) });
 
+export interface RunnerOptions extends LaneOptions {
+  /** The open turn runs, under the app-server's id. */
+  onRunning: (turn: OpenTurn, turnId: string) => void;
+}
+
 /** Runs a session's open turn: assembles what the agent is told, follows the turn, and commits its end with all that follows. */
 export class TurnRunner {
-  readonly #options: LaneOptions;
+  readonly #options: RunnerOptions;
   #running: RunningTurn | undefined;
 
-  constructor(options: LaneOptions) {
+  constructor(options: RunnerOptions) {
     this.#options = options;
   }
 
@@ -86,6 +91,7 @@ export class TurnRunner {
     try {
       return await runTurn(link, start, (turnId, record) => {
         this.#follow({ turn, link, threadId, turnId, record });
+        this.#options.onRunning(turn, turnId);
       });
     } catch (error) {
       // The turn may run on; whoever comes next joins it.

@@ -7,7 +7,7 @@ import type { LaneContext } from "../context.ts";
 import { dialBridge } from "../dial.ts";
 import { bridgeAddress, isReady } from "../pod.ts";
 import { statusWords } from "../session-status.ts";
-import { LanePeer, type Link } from "./lane-peer.ts";
+import { LanePeer, type Link, type LinkEvents } from "./lane-peer.ts";
 
 const WAITING = "Waiting until the cluster knows that the session is needed.";
 
@@ -27,11 +27,6 @@ export interface LaneWorld {
   files: Pick<FileDesk, "fetch">;
   /** Calls `handler` after each change of the session or its pod. Returns the unsubscribe function. */
   watch(handler: () => void): () => void;
-}
-
-export interface LinkEvents {
-  /** Somebody's turn ended: a busy thread may be free. */
-  onTurnEnd: () => void;
 }
 
 /** The world of the gateway: the API server's objects and bridges in pods. */
@@ -58,7 +53,7 @@ export function clusterWorld(context: LaneContext, name: string, uid: string): L
     heldBy: () => (mayStart() ? undefined : WAITING),
     isUp: () => address() !== undefined,
     watch: (handler) => directory.watch(name, handler),
-    reach: async ({ onTurnEnd }, signal) => {
+    reach: async (events, signal) => {
       const found = session();
       if (!found) throw new ArgusError("NotFound", "The session was deleted.");
       const target = address();
@@ -66,7 +61,7 @@ export function clusterWorld(context: LaneContext, name: string, uid: string): L
       if (!target) return { waitsFor: statusWords(found, pod, undefined).message };
       if (!mayStart()) return { waitsFor: WAITING };
       const bridge = await dialBridge({ address: target, role: "lane", keys, podTokens }, signal);
-      return new LanePeer(bridge, onTurnEnd);
+      return new LanePeer(bridge, events);
     },
   };
 }

@@ -6,6 +6,7 @@ import { CLOSE } from "#protocol/client.ts";
 import type { Device } from "#protocol/device.ts";
 import type { NodeEvent } from "#protocol/node.ts";
 import type { ApprovalRow, NodeAnswer, NodeRow } from "#protocol/node-methods.ts";
+import type { NodeAsks } from "../channels/node-asks.ts";
 import type { LaneContext } from "../context.ts";
 import type { Lanes } from "../lanes/lanes.ts";
 import { failure, type Outcome } from "./calls.ts";
@@ -30,6 +31,7 @@ export interface NodesOptions {
   lanes: Lanes;
   /** Only known to this gateway; codes are made from it. */
   secret: string;
+  asks?: Pick<NodeAsks, "asked" | "answered">;
 }
 
 /** Told what a session's nodes ask. */
@@ -164,16 +166,15 @@ export class Nodes {
 
   /** Decides a question of the session's nodes. Throws `NotFound` when there is none (any more). */
   answer(session: ArgusSession, wanted: string, decision: "accept" | "decline"): ApprovalRow {
-    const found = this.approvals(session).filter(({ approvalId }) => approvalId.startsWith(wanted));
-    const [row] = found;
+    const isMeant = ({ approvalId }: ApprovalRow) => approvalId.startsWith(wanted);
+    const [row, second] = this.approvals(session).filter(isMeant);
     const node = row && this.#nodes.get(row.nodeId);
-    if (!row || found.length > 1 || !node?.link) {
-      throw new ArgusError(
-        "NotFound",
-        `There is no code or question ${wanted} (any more) in this session.`,
-      );
+    if (!row || second || !node?.link) {
+      const words = `There is no code or question ${wanted} (any more) in this session.`;
+      throw new ArgusError("NotFound", words);
     }
     node.approvals.answer(row.approvalId, decision, node.link);
+    this.#options.asks?.answered(session, row, decision);
     return row;
   }
 
@@ -221,9 +222,11 @@ export class Nodes {
 
   #asked(payload: unknown, link: NodeLink, node: Node): void {
     const asked = node.approvals.asked(payload, link);
-    if (!asked || !this.#sessionOf(link, asked.sessionId)) return;
+    const session = this.#sessionOf(link, asked?.sessionId ?? "");
+    if (!asked || !session) return;
     node.calls.asked(asked.request.invokeId, asked.request.expiresInMs);
     for (const { onApproval } of this.#listeners.of(asked.sessionId)) onApproval(asked.row);
+    void this.#options.asks?.asked(session, asked.row);
   }
 
   /** Whoever may not be here any more is cut off at once, and so is what sessions lost. */

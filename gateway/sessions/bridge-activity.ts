@@ -30,7 +30,7 @@ export async function isBridgeUsed(
   if (!pod || pod.metadata.deletionTimestamp || !address) return false;
   const late = AbortSignal.any([signal, AbortSignal.timeout(ASK_MS)]);
   const bridge = await dialBridge({ address, role: "lane", keys, podTokens }, late);
-  const peer = new LanePeer(bridge, () => {});
+  const peer = new LanePeer(bridge, { onTurnEnd: () => {} });
   const close = () => peer.close();
   late.addEventListener("abort", close, { once: true });
   try {

@@ -1,5 +1,6 @@
 import type { EndedInput, LaneInput, Source } from "#protocol/lane-entry.ts";
 import type { SessionDocument } from "#protocol/session-document.ts";
+import { closeAsk } from "./asks.ts";
 import { addDelivery } from "./deliveries.ts";
 import type { Reduced } from "./document.ts";
 import { endEvents } from "./events.ts";
@@ -23,7 +24,7 @@ export function closeAll(
   if (document.closing) return { document, answer: { inputs: [], events: 0 } };
   const { turn, inputs, events, heartbeat } = document;
   const shut = {
-    ...document,
+    ...document.asks.reduce((before, { id }) => closeAsk(before, id, `⏹ ${DELETED}.`), document),
     closing: true,
     turn: null,
     heartbeat: { ...heartbeat, requested: false },

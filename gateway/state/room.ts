@@ -27,8 +27,8 @@ function sum(entries: readonly object[]): number {
 
 /** Bytes of the whole document, rounded up. */
 export function documentBytes(document: SessionDocument): number {
-  const { inputs, events, deliveries, ended, endedEvents, endedDeliveries, told } = document;
-  const lists = [inputs, events, deliveries, ended, endedEvents, endedDeliveries, told];
+  const { inputs, events, deliveries, ended, endedEvents, endedDeliveries, told, asks } = document;
+  const lists = [inputs, events, deliveries, ended, endedEvents, endedDeliveries, told, asks];
   return lists.reduce((total, list) => total + sum(list), 2048);
 }
 

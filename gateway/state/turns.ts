@@ -1,6 +1,7 @@
 import type { Delivery } from "#protocol/delivery.ts";
 import type { EndedEvent, EndedInput, OpenTurn } from "#protocol/lane-entry.ts";
 import type { SessionDocument } from "#protocol/session-document.ts";
+import { closeAsksOf } from "./asks.ts";
 import { addDelivery } from "./deliveries.ts";
 import type { Reduced } from "./document.ts";
 import { endEvents } from "./events.ts";
@@ -64,7 +65,7 @@ export function endTurn(
   const { turn } = document;
   if (turn?.id !== end.id) return { document, answer: undefined };
   const heartbeat = { ...document.heartbeat, failures: beatFailures(document, turn, end) };
-  const closed = { ...document, turn: null, heartbeat };
+  const closed = closeAsksOf({ ...document, turn: null, heartbeat }, end.id, end.now);
   const { document: settled, answer: dead } = settleEvents(closed, turn, end);
   const { document: after, answer: input } = settleInput(settled, turn, end);
   const editRef = document.inputs.find(({ id }) => id === turn.inputId)?.statusRef;

@@ -3,6 +3,11 @@ import { join } from "node:path";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { z } from "zod";
+import { CHANNEL } from "#protocol/channel.ts";
+import { type AskNotice, CHANNEL_ASK } from "#protocol/channel-asks.ts";
+import type { ApprovalRow } from "#protocol/node-methods.ts";
+import { AdapterPeer } from "#test/support/adapter-peer.ts";
 import { clientOf, connected, joined, pair } from "#test/support/devices.ts";
 import { eventually } from "#test/support/eventually.ts";
 import { ADMIN, GatewayRig } from "#test/support/gateway.ts";
@@ -157,6 +162,40 @@ test("what a device's policy asks about runs only after its owner's word, and no
   const third = await call("node_invoke", { ...sh("echo late"), timeoutMs: 300 });
   expect(third).toMatchObject({ ok: false, error: { code: "DENIED" } });
   expect(await client.request("argus/node/pending")).toMatchObject({ approvals: [] });
+});
+
+test("what a device asks is asked in the session's chat too, and what is decided elsewhere is said there", async () => {
+  await device("laptop", { default: "ask" });
+  const client = await person();
+  const chat = await AdapterPeer.greet(rig.url, ADMIN, { asks: true });
+  closers.push(async () => chat.close());
+  const ann = { id: "ann", name: "Ann" };
+  const allow = { owners: ["ann"] };
+  const who = { person: ann, chatKey: "ann", isGroup: false, session: "a", allow };
+  await chat.request(CHANNEL.admit, who, z.unknown());
+  const asked = (detail: string, isOver = false) =>
+    eventually(`asked about ${detail}`, () =>
+      chat.notices
+        .map(({ params }) => params as AskNotice)
+        .find((ask) => ask.detail === detail && (ask.outcome !== "") === isOver),
+    );
+  const first = client.request("argus/node/invoke", sh("echo yes"));
+  const { askId, question } = await asked("sh -c echo yes");
+  expect(question).toMatch(/on laptop/);
+  const press = { askId, chatKey: "ann", isGroup: false, person: ann, choice: 0, allow };
+  await chat.request(CHANNEL_ASK.answer, press, z.unknown());
+  expect(await first).toMatchObject({ ok: true, payload: { stdout: "yes\n" } });
+  const second = client.request("argus/node/invoke", sh("echo no"));
+  const shown = { askId: (await asked("sh -c echo no")).askId, state: "open", ref: "m2" };
+  await chat.request(CHANNEL_ASK.shown, shown, z.unknown());
+  const { approvals } = (await client.request("argus/node/pending")) as unknown as {
+    approvals: ApprovalRow[];
+  };
+  await client.request("argus/node/refuse", { code: approvals[0]?.approvalId });
+  expect(await second).toMatchObject({ ok: false, error: { code: "DENIED" } });
+  expect((await asked("sh -c echo no", true)).outcome).toMatch(/Refused elsewhere/);
+  const third = await client.request("argus/node/invoke", { ...sh("echo late"), timeoutMs: 300 });
+  expect(third).toMatchObject({ ok: false, error: { code: "DENIED" } });
 });
 
 test("a revoked device is cut off within a second, and its token opens nothing", async () => {

@@ -22,6 +22,9 @@ export class LaneBridge {
   asked = 0;
   /** Called when the answer to a turn's start has left. */
   onStarted: (input: { id: string; text: string; turn: string }) => void = () => undefined;
+  /** Answers to questions of the agent. */
+  readonly answers: { id: number; result?: unknown; error?: { code: number } }[] = [];
+  readonly #asks = new Map<number, object>();
   readonly #peers = new Set<FakePeer>();
 
   onPeer = (peer: FakePeer): void => {
@@ -31,8 +34,23 @@ export class LaneBridge {
     const lines = createInterface({ input: peer.socket });
     lines.on("error", () => {});
     lines.on("line", (line) => this.#serve(peer, JSON.parse(line)));
+    for (const ask of this.#asks.values()) peer.socket.write(`${JSON.stringify(ask)}\n`);
     peer.socket.resume();
   };
+
+  /** The agent asks a person something, in the turn of this message. */
+  ask(id: number, input: string, method: string, params: object): void {
+    const turnId = this.ledger.get(input)?.turn;
+    const ask = { id, method, params: { threadId: "t1", turnId, ...params } };
+    this.#asks.set(id, ask);
+    this.#tellAll(ask);
+  }
+
+  /** The question is settled elsewhere. */
+  resolve(id: number): void {
+    this.#asks.delete(id);
+    this.say("serverRequest/resolved", { requestId: id });
+  }
 
   end(id: string, status = "completed", error?: { message: string }): void {
     const entry = this.ledger.get(id);
@@ -46,7 +64,9 @@ export class LaneBridge {
     for (const { socket } of this.#peers) socket.destroy();
   }
 
-  #serve(peer: FakePeer, { id, method, params }: Message): void {
+  #serve(peer: FakePeer, message: Message): void {
+    const { id, method, params } = message;
+    if (method === undefined) return this.#answered(message);
     const answer = (body: object) => peer.socket.write(`${JSON.stringify({ id, ...body })}\n`);
     if (method === "thread/start") {
       this.threads += 1;
@@ -64,6 +84,13 @@ export class LaneBridge {
     } else if (method === "bridge/context" && this.files) answer({ result: { files: this.files } });
     else if (method === "turn/interrupt") this.#interrupt(String(params?.["turnId"]), answer);
     else answer({ error: { code: -32600, message: `unknown method ${method}` } });
+  }
+
+  #answered({ id, result, error }: Message): void {
+    if (!this.#asks.has(Number(id))) return;
+    const isWithdrawn = error?.code === -32601;
+    this.answers.push({ id: Number(id), ...(error ? { error } : { result }) });
+    if (!isWithdrawn) this.resolve(Number(id));
   }
 
   #hasThread(params: Message["params"]): boolean {

@@ -27,7 +27,13 @@ export class AdapterPeer {
   static async greet(
     url: string,
     token: string,
-    params: { channel?: string; adapter?: string; epoch?: number; holding?: string[] } = {},
+    params: {
+      channel?: string;
+      adapter?: string;
+      epoch?: number;
+      holding?: string[];
+      asks?: boolean;
+    } = {},
   ): Promise<AdapterPeer> {
     const peer = await AdapterPeer.open(url, token);
     const facts = { channel: "hook", adapter: "one", ...params };

@@ -163,6 +163,10 @@ class SimLink implements Link {
     for (const { reject } of this.#waiting.values()) reject(lost());
   }
 
+  answer(): void {}
+
+  withdraw(): void {}
+
   close(): void {
     this.cut();
   }

@@ -66,7 +66,7 @@ test("an adapter that takes nothing is cut off, one that is only behind is not",
   let isDestroyed = false;
   const client = { send: () => false, destroy: () => (isDestroyed = true), close: () => undefined };
   connection.bind(client as unknown as ClientSocket);
-  connection.greeted("hook", { adapter: "one", epoch: 1 });
+  connection.greeted({ channel: "hook", asks: false }, { adapter: "one", epoch: 1 });
   connection.notify("channel/ended", {});
   connection.tick(Date.now() + 5000);
   connection.drained();
