@@ -183,9 +183,11 @@ export class Attachment implements ClientHandler, BridgeSink {
   #streams(): ClientStreams {
     const { context, session } = this.#options;
     this.#nodeStreams ??= new ClientStreams((frames) => this.#client?.send(frames) ?? true);
-    this.#unwatchNodes ??= context.nodes.watch(session, {
-      onApproval: (row) =>
-        this.#client?.send([textFrame(JSON.stringify({ method: NODE_APPROVAL, params: row }))]),
+    this.#unwatchNodes ??= context.nodes.watchApprovals({
+      asked: ({ row, session: { metadata } }) => {
+        if (metadata.uid !== session.metadata.uid) return;
+        this.#client?.send([textFrame(JSON.stringify({ method: NODE_APPROVAL, params: row }))]);
+      },
     });
     return this.#nodeStreams;
   }

@@ -176,9 +176,9 @@ function openNodes(
   lanes: Lanes,
   { adminToken: secret, logger }: GatewayOptions,
 ): Nodes {
-  const answer = (...asked: Parameters<Nodes["answer"]>) => nodes.answer(...asked);
-  const asks = new NodeAsks({ lanes, logger, answer });
-  const nodes: Nodes = new Nodes({ context, lanes, secret, asks });
+  const nodes = new Nodes({ context, lanes, secret });
+  const answer: Nodes["answer"] = (...asked) => nodes.answer(...asked);
+  nodes.watchApprovals(new NodeAsks({ lanes, logger, answer }));
   return nodes;
 }
 

@@ -7,6 +7,7 @@ import type { ApprovalRow } from "#protocol/node-methods.ts";
 import type { SessionDocument } from "#protocol/session-document.ts";
 import { shortened, visible } from "../lanes/agent-question.ts";
 import type { Lanes } from "../lanes/lanes.ts";
+import type { ApprovalEnd, ApprovalListener, Question } from "../nodes/approvals.ts";
 import { closeAsk, openAsk } from "../state/asks.ts";
 
 type Decision = "accept" | "decline";
@@ -15,11 +16,15 @@ export interface NodeAsksOptions {
   lanes: Lanes;
   logger: Logger;
   /** Tells the node. Throws `NotFound` when it does not ask (any more). */
-  answer: (session: ArgusSession, approvalId: string, decision: Decision) => void;
+  answer: (
+    session: ArgusSession,
+    approvalId: string,
+    said: { decision: Decision; by: string },
+  ) => void;
 }
 
 /** What a session's devices ask, asked in the chat that its turn, or the session itself, speaks to. */
-export class NodeAsks {
+export class NodeAsks implements ApprovalListener {
   readonly #options: NodeAsksOptions;
   /** Questions whose decision is waited for, by the node's id of them. */
   readonly #watched = new Map<string, () => void>();
@@ -28,8 +33,12 @@ export class NodeAsks {
     this.#options = options;
   }
 
-  /** A node asks, maybe once more: it is told at once what was decided while it was away. Never throws. */
-  async asked(session: ArgusSession, row: ApprovalRow): Promise<void> {
+  /** It is told at once what was decided before a restart of the gateway. */
+  asked(question: Question): void {
+    void this.#ask(question);
+  }
+
+  async #ask({ session, row }: Question): Promise<void> {
     try {
       const { state, limit } = await this.#options.lanes.of(session);
       const now = Date.now();
@@ -50,13 +59,14 @@ export class NodeAsks {
     }
   }
 
-  /** It was decided, here or elsewhere. */
-  answered(session: ArgusSession, { approvalId }: ApprovalRow, decision: Decision): void {
+  /** It was decided, here or elsewhere, or nobody needs that any more. */
+  ended({ session, row }: Question, { how }: ApprovalEnd): void {
+    // The question's own time ends it in the chat.
+    if (how === "expired") return;
     const done = async () => {
       const { state } = await this.#options.lanes.of(session);
-      const { id } = state.current.asks.find(({ key }) => key === keyOf(approvalId)) ?? {};
-      const words = decision === "accept" ? "☑️ Allowed elsewhere." : "☑️ Refused elsewhere.";
-      if (id !== undefined) await state.update((document) => closeAsk(document, id, words));
+      const { id } = state.current.asks.find(({ key }) => key === keyOf(row.approvalId)) ?? {};
+      if (id !== undefined) await state.update((document) => closeAsk(document, id, WORDS[how]));
     };
     done().catch((error: unknown) => this.#failed(session, error));
   }
@@ -74,7 +84,8 @@ export class NodeAsks {
     if (label === undefined) return;
     const { session, row } = asked;
     try {
-      this.#options.answer(session, row.approvalId, label === ALLOW ? "accept" : "decline");
+      const decision = label === ALLOW ? "accept" : "decline";
+      this.#options.answer(session, row.approvalId, { decision, by: ask?.outcome ?? "" });
     } catch (error) {
       // It is away and asks again when it comes back, or its time is over.
       if (!(error instanceof ArgusError && error.code === "NotFound")) this.#failed(session, error);
@@ -86,6 +97,12 @@ export class NodeAsks {
     this.#options.logger.warn(facts, "a device's question was not asked in a chat");
   }
 }
+
+const WORDS = {
+  accept: "☑️ Allowed elsewhere.",
+  decline: "☑️ Refused elsewhere.",
+  withdrawn: "⏹ Nobody needs this any more.",
+};
 
 const keyOf = (approvalId: string) => `node/${approvalId}`;
 

@@ -19,6 +19,8 @@ interface NodeCaller {
   nodes: Nodes;
   session: ArgusSession;
   isAdmin: boolean;
+  /** Who decides, for people. */
+  by: string;
   /** Undefined for a caller without a connection. */
   streams: ClientStreams | undefined;
 }
@@ -54,6 +56,7 @@ function called(method: NodeMethod): CallerMethod {
         nodes: caller.context.nodes,
         session: await caller.session(),
         isAdmin: caller.principal.kind === "admin",
+        by: caller.principal.kind === "admin" ? "the owner" : "a person of the session",
         streams: caller.streams?.(),
       },
       params,
@@ -83,10 +86,11 @@ async function openStream({ nodes, session, streams }: NodeCaller, params: unkno
   return { streamId };
 }
 
-async function refuse({ nodes, session }: NodeCaller, params: unknown) {
+async function refuse({ nodes, session, by }: NodeCaller, params: unknown) {
   const { code } = NodeCodeParams.parse(params);
   if (nodes.devices.refuse(code)) return { refused: "device" };
-  return { refused: "command", approval: nodes.answer(session, code, "decline") };
+  const approval = nodes.answer(session, code, { decision: "decline", by });
+  return { refused: "command", approval };
 }
 
 async function revoke({ nodes, session, isAdmin }: NodeCaller, params: unknown) {
@@ -98,10 +102,13 @@ async function revoke({ nodes, session, isAdmin }: NodeCaller, params: unknown) 
 }
 
 /** One word for both: a device that shows a code, or a command that waits for its owner. */
-async function approve({ nodes, session }: NodeCaller, params: unknown): Promise<object> {
+async function approve({ nodes, session, by }: NodeCaller, params: unknown): Promise<object> {
   const { code } = NodeCodeParams.parse(params);
   const device = await nodes.devices.approve(session, code);
-  if (!device) return { approved: "command", approval: nodes.answer(session, code, "accept") };
+  if (!device) {
+    const approval = nodes.answer(session, code, { decision: "accept", by });
+    return { approved: "command", approval };
+  }
   const { id: nodeId, name: displayName, platform, sessions } = device;
   const names = sessions.map(({ name }) => name);
   return { approved: "device", device: { nodeId, displayName, platform, sessions: names } };

@@ -100,13 +100,15 @@ export class NodeCalls {
     if (pending) this.#endAfter(pending, expiresInMs + pending.call.timeoutMs);
   }
 
-  answered(payload: unknown, link: NodeLink): void {
+  /** Returns the id of the call that this ends. */
+  answered(payload: unknown, link: NodeLink): string | undefined {
     const { success, data } = InvokeResult.safeParse(payload);
-    if (!success || data.nodeId !== link.nodeId) return;
+    if (!success || data.nodeId !== link.nodeId) return undefined;
     const { error, payloadJSON } = data;
     const value = data.payload ?? parsed(payloadJSON);
     const told = error ? { code: error.code, message: error.message ?? error.code } : null;
     this.#calls.get(data.id)?.settle({ ok: data.ok, payload: value ?? null, error: told });
+    return data.id;
   }
 
   connected(link: NodeLink): void {

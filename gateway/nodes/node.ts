@@ -1,6 +1,5 @@
 import { CLOSE } from "#protocol/client.ts";
 import { NODE_REPLACED_CODE } from "#protocol/node.ts";
-import { NodeApprovals } from "./approvals.ts";
 import { NodeCalls } from "./calls.ts";
 import type { NodeLink } from "./link.ts";
 import { NodeStreams } from "./streams.ts";
@@ -10,7 +9,6 @@ export class Node {
   readonly id: string;
   readonly calls = new NodeCalls();
   readonly streams = new NodeStreams();
-  readonly approvals = new NodeApprovals();
   link: NodeLink | undefined;
   /** ms since the epoch, when a connection ended. */
   leftAt: number | undefined;
@@ -40,7 +38,6 @@ export class Node {
     this.leftAt = Date.now();
     this.calls.disconnected(link);
     this.streams.disconnected();
-    this.approvals.clear();
   }
 
   /** Nothing of it would be missed. */

@@ -1,14 +1,13 @@
-import { createHash } from "node:crypto";
 import type { ArgusSession } from "#crds/kinds.ts";
 import { ArgusError } from "#lib/errors.ts";
-import { KeyedListeners } from "#lib/keyed-listeners.ts";
 import { CLOSE } from "#protocol/client.ts";
 import type { Device } from "#protocol/device.ts";
-import type { NodeEvent } from "#protocol/node.ts";
+import { ApprovalRequest, type NodeEvent } from "#protocol/node.ts";
 import type { ApprovalRow, NodeAnswer, NodeRow } from "#protocol/node-methods.ts";
-import type { NodeAsks } from "../channels/node-asks.ts";
 import type { LaneContext } from "../context.ts";
 import type { Lanes } from "../lanes/lanes.ts";
+import { type ApprovalListener, Approvals } from "./approvals.ts";
+import { callOf, type NodeCall } from "./call-of.ts";
 import { failure, type Outcome } from "./calls.ts";
 import { Devices } from "./devices.ts";
 import { NodeDoor } from "./door.ts";
@@ -22,31 +21,12 @@ import { resolveNode, rowsOf } from "./view.ts";
 const PING_MS = 15_000;
 /** After a start, or a cut, a call waits this long for its node. */
 const RETURN_MS = 20_000;
-/** Without a word of the call. */
-const DEFAULT_TIMEOUT_MS = 30_000;
-const DEFAULT_APPROVAL_MS = 5 * 60_000;
 
 export interface NodesOptions {
   context: LaneContext;
   lanes: Lanes;
   /** Only known to this gateway; codes are made from it. */
   secret: string;
-  asks?: Pick<NodeAsks, "asked" | "answered">;
-}
-
-/** Told what a session's nodes ask. */
-export interface NodeListener {
-  onApproval: (row: ApprovalRow) => void;
-}
-
-export interface NodeCall {
-  node: string | undefined;
-  command: string;
-  params: unknown;
-  /** Unique within the session: a repeat is the same call. */
-  callId: string;
-  timeoutMs?: number | undefined;
-  signal?: AbortSignal;
 }
 
 /** The nodes that sessions may use: who is there, what they are asked, what they answer. */
@@ -57,7 +37,7 @@ export class Nodes {
   readonly #options: NodesOptions;
   readonly #nodes = new Map<string, Node>();
   readonly #exits: JobExits;
-  readonly #listeners = new KeyedListeners<NodeListener>();
+  readonly #approvals = new Approvals();
   readonly #startedAt = Date.now();
 
   constructor(options: NodesOptions) {
@@ -111,22 +91,9 @@ export class Nodes {
     const node = this.#node(nodeId);
     if (node.link && !node.link.runs(command))
       return failure("UNSUPPORTED", `${nodeId} does not know ${command}`);
-    const uid = session.metadata.uid ?? "";
-    const id = callIdOf(uid, wanted.callId);
-    const timeoutMs = wanted.timeoutMs ?? defaultTimeout(command, wanted.params);
-    const outcome = node.calls.start(
-      {
-        id,
-        sessionUid: uid,
-        sessionId: session.metadata.name,
-        command,
-        paramsJSON: JSON.stringify(wanted.params ?? {}),
-        timeoutMs,
-        approvalMs: wanted.timeoutMs ?? DEFAULT_APPROVAL_MS,
-        waitMs: Math.min(timeoutMs, this.#mayReturn(node) ? RETURN_MS : 0),
-      },
-      node.link,
-    );
+    const call = callOf(session, wanted, this.#mayReturn(node) ? RETURN_MS : 0);
+    const { id } = call;
+    const outcome = node.calls.start(call, node.link);
     const cancel = () => node.calls.cancel(id, node.link);
     if (signal?.aborted) cancel();
     signal?.addEventListener("abort", cancel, { once: true });
@@ -159,27 +126,35 @@ export class Nodes {
 
   /** What the session's nodes ask their owner. */
   approvals(session: ArgusSession): ApprovalRow[] {
-    const { name } = session.metadata;
-    const visible = this.list(session).map(({ nodeId }) => this.#nodes.get(nodeId));
-    return visible.flatMap((node) => node?.approvals.rows(name) ?? []);
+    const visible = this.list(session).map(({ nodeId }) => nodeId);
+    return this.#approvals.rows(session, visible);
   }
 
-  /** Decides a question of the session's nodes. Throws `NotFound` when there is none (any more). */
-  answer(session: ArgusSession, wanted: string, decision: "accept" | "decline"): ApprovalRow {
-    const isMeant = ({ approvalId }: ApprovalRow) => approvalId.startsWith(wanted);
-    const [row, second] = this.approvals(session).filter(isMeant);
-    const node = row && this.#nodes.get(row.nodeId);
-    if (!row || second || !node?.link) {
-      const words = `There is no code or question ${wanted} (any more) in this session.`;
-      throw new ArgusError("NotFound", words);
+  /**
+   * Decides a question of the session's nodes, by its id or the beginning of it; `by` is who decides, for people. A device
+   * that is away is told when it asks again. Throws `NotFound` when there is none (any more).
+   */
+  answer(
+    session: ArgusSession,
+    wanted: string,
+    { decision, by }: { decision: "accept" | "decline"; by: string },
+  ): ApprovalRow {
+    const found = this.approvals(session).filter(({ approvalId }) => approvalId.startsWith(wanted));
+    const [row] = found;
+    if (!row || found.length > 1) {
+      const message = `There is no code or question ${wanted} (any more) in this session.`;
+      throw new ArgusError("NotFound", message);
     }
-    node.approvals.answer(row.approvalId, decision, node.link);
-    this.#options.asks?.answered(session, row, decision);
+    this.#approvals.answer(row, decision, by);
+    const { nodeId: node, command } = row;
+    const facts = { node, command, session: session.metadata.name, decision, by };
+    this.#options.context.logger.info(facts, "a question of a node was answered");
     return row;
   }
 
-  watch(session: ArgusSession, listener: NodeListener): () => void {
-    return this.#listeners.add(session.metadata.name, listener);
+  /** Follows what nodes ask their owners, of all sessions. Returns the unsubscribe function. */
+  watchApprovals(listener: ApprovalListener): () => void {
+    return this.#approvals.watch(listener);
   }
 
   #connected(link: NodeLink): void {
@@ -189,12 +164,14 @@ export class Nodes {
       return link.close(CLOSE.policy, "Unauthorized");
     }
     this.#node(link.nodeId).connected(link);
+    this.#approvals.connected(link);
     this.#options.context.logger.info({ node: link.nodeId }, "a node connected");
     this.#seen(link);
   }
 
   #disconnected(link: NodeLink): void {
     const node = this.#nodes.get(link.nodeId);
+    this.#approvals.disconnected(link);
     if (!node || node.link !== link) return;
     node.disconnected(link);
     this.#options.context.logger.info({ node: link.nodeId }, "a node disconnected");
@@ -213,20 +190,21 @@ export class Nodes {
   #event(link: NodeLink, { event, payload }: NodeEvent): void {
     const node = this.#nodeOf(link);
     if (!node) return;
-    if (event === "node.invoke.result") node.calls.answered(payload, link);
-    else if (event === "node.stream.end") node.streams.ended(payload);
+    if (event === "node.invoke.result") {
+      const ended = node.calls.answered(payload, link);
+      if (ended !== undefined) this.#approvals.callEnded(node.id, ended);
+    } else if (event === "node.stream.end") node.streams.ended(payload);
     else if (event === "node.process.exited")
       this.#exits.take(payload, link, () => node.link === link);
     else if (event === "node.approval.request") this.#asked(payload, link, node);
   }
 
   #asked(payload: unknown, link: NodeLink, node: Node): void {
-    const asked = node.approvals.asked(payload, link);
-    const session = this.#sessionOf(link, asked?.sessionId ?? "");
-    if (!asked || !session) return;
-    node.calls.asked(asked.request.invokeId, asked.request.expiresInMs);
-    for (const { onApproval } of this.#listeners.of(asked.sessionId)) onApproval(asked.row);
-    void this.#options.asks?.asked(session, asked.row);
+    const { data: asked } = ApprovalRequest.safeParse(payload);
+    const session = asked && this.#sessionOf(link, asked.sessionId);
+    if (!session) return;
+    node.calls.asked(asked.invokeId, asked.expiresInMs);
+    this.#approvals.asked(asked, link, session);
   }
 
   /** Whoever may not be here any more is cut off at once, and so is what sessions lost. */
@@ -243,6 +221,7 @@ export class Nodes {
       !device?.sessions.some(({ uid }) => uid === sessionUid);
     node.calls.endThose(lost, "the device was revoked", node.link);
     node.streams.endThose(lost, "the device was revoked");
+    this.#approvals.endThose(node.id, ({ metadata }) => lost({ sessionUid: metadata.uid ?? "" }));
     if (link && identity?.kind === "device" && !this.devices.ofToken(identity.tokenHash)) {
       // What it still sends is not read.
       node.disconnected(link);
@@ -287,14 +266,3 @@ export class Nodes {
 
 const mayUse = ({ sessions }: Device, { metadata }: ArgusSession) =>
   sessions.some(({ uid }) => uid === metadata.uid);
-
-/** One session cannot name another's call. */
-const callIdOf = (sessionUid: string, callId: string) =>
-  createHash("sha256").update(`${sessionUid} ${callId}`).digest("hex").slice(0, 32);
-
-/** A command that waits for its program needs that time on top. */
-function defaultTimeout(command: string, params: unknown): number {
-  if (command !== "system.run") return DEFAULT_TIMEOUT_MS;
-  const { yieldMs } = (params ?? {}) as { yieldMs?: unknown };
-  return DEFAULT_TIMEOUT_MS + (typeof yieldMs === "number" ? Math.max(0, yieldMs) : 10_000);
-}

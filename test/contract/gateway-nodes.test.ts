@@ -8,6 +8,7 @@ import { CHANNEL } from "#protocol/channel.ts";
 import { type AskNotice, CHANNEL_ASK } from "#protocol/channel-asks.ts";
 import type { ApprovalRow } from "#protocol/node-methods.ts";
 import { AdapterPeer } from "#test/support/adapter-peer.ts";
+import { Cutter } from "#test/support/cutter.ts";
 import { clientOf, connected, joined, pair } from "#test/support/devices.ts";
 import { eventually } from "#test/support/eventually.ts";
 import { ADMIN, GatewayRig } from "#test/support/gateway.ts";
@@ -196,6 +197,52 @@ test("what a device asks is asked in the session's chat too, and what is decided
   expect((await asked("sh -c echo no", true)).outcome).toMatch(/Refused elsewhere/);
   const third = await client.request("argus/node/invoke", { ...sh("echo late"), timeoutMs: 300 });
   expect(third).toMatchObject({ ok: false, error: { code: "DENIED" } });
+});
+
+test("a question is told once over cuts, waits for its device, and is withdrawn with its call or its device", async () => {
+  const wire = await Cutter.start(rig.gateway?.port ?? 0, () => Number.POSITIVE_INFINITY);
+  closers.push(() => wire.stop());
+  const url = `http://127.0.0.1:${wire.port}`;
+  const host = await NodeHostProcess.make({ default: "ask" });
+  hosts.push(host);
+  await pair(gateway(), host, { nodeId: "laptop", session: "a", url });
+  host.start(["run"]);
+  await connected(gateway(), "laptop", "a");
+  const call = await mcp();
+  const client = await person();
+  const questions = async () =>
+    (await client.request("argus/node/pending")).approvals as { approvalId: string }[];
+  const stop = new AbortController();
+  const withdrawn = call("node_invoke", sh("echo no"), { signal: stop.signal }).catch(() => "gone");
+  const [first] = await eventually("a question", async () => {
+    const found = await questions();
+    return found.length === 1 && found;
+  });
+  wire.cut();
+  await eventually("it is gone", async () => {
+    const { nodes } = await client.request("argus/node/list");
+    return (nodes as { connected: boolean }[]).every((row) => !row.connected);
+  });
+  await connected(gateway(), "laptop", "a");
+  expect(await questions()).toEqual([first]);
+  const told = client.received.filter(({ method }) => method === "argus/node/approval");
+  expect(told).toHaveLength(1);
+  stop.abort();
+  expect(await withdrawn).toBe("gone");
+  await eventually("the withdrawn question is gone", async () => (await questions()).length === 0);
+  const pending = call("node_invoke", sh("echo again"));
+  const [second] = await eventually("the next question", async () => {
+    const found = await questions();
+    return found.length === 1 && found;
+  });
+  await host.kill();
+  host.start(["run"]);
+  const [third] = await eventually("the device asks anew", async () => {
+    const found = await questions();
+    return found.length === 1 && found[0]?.approvalId !== second?.approvalId && found;
+  });
+  await client.request("argus/node/approve", { code: third?.approvalId });
+  expect(await pending).toMatchObject({ ok: true, payload: { stdout: "again\n" } });
 });
 
 test("a revoked device is cut off within a second, and its token opens nothing", async () => {

@@ -45,8 +45,13 @@ export class Cutter {
     });
   }
 
-  async stop(): Promise<void> {
+  /** Cuts what is open now. */
+  cut(): void {
     for (const socket of this.#open) socket.destroy();
+  }
+
+  async stop(): Promise<void> {
+    this.cut();
     this.#server.close();
     await once(this.#server, "close");
   }

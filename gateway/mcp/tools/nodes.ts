@@ -108,9 +108,11 @@ async function invoke(call: ToolCall, { key, ...wanted }: Wanted): Promise<ToolR
   const { context, session, signal, callId, progress } = call;
   const words = `${wanted.command} on ${wanted.node ?? "self"}`;
   const timer = setInterval(() => progress(`waits for ${words}`), PROGRESS_MS);
-  const unwatch = context.nodes.watch(session, {
-    onApproval: ({ nodeId, summary }) =>
-      progress(`the owner of ${nodeId} is asked whether this may run: ${summary.slice(0, 200)}`),
+  const unwatch = context.nodes.watchApprovals({
+    asked: ({ session: { metadata }, row: { nodeId, summary } }) => {
+      if (metadata.uid !== session.metadata.uid) return;
+      progress(`the owner of ${nodeId} is asked whether this may run: ${summary.slice(0, 200)}`);
+    },
   });
   try {
     const named = key === undefined ? `mcp/${callId}` : `key/${key}`;
