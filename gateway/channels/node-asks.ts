@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { ArgusSession } from "#crds/kinds.ts";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
-import { ALLOW, type AskWords, REFUSE } from "#protocol/ask.ts";
+import { ALLOW, type Ask, type AskWords, REFUSE } from "#protocol/ask.ts";
 import type { ApprovalRow } from "#protocol/node-methods.ts";
 import type { SessionDocument } from "#protocol/session-document.ts";
 import { shortened, visible } from "../lanes/agent-question.ts";
@@ -71,21 +71,20 @@ export class NodeAsks implements ApprovalListener {
     done().catch((error: unknown) => this.#failed(session, error));
   }
 
-  #look(
-    { asks }: SessionDocument,
-    key: string,
-    asked: { session: ArgusSession; row: ApprovalRow },
-  ) {
+  #look({ asks }: SessionDocument, key: string, asked: Question): void {
     const ask = asks.find((each) => each.key === key);
     if (ask?.state === "open") return;
     this.#watched.get(key)?.();
     this.#watched.delete(key);
-    const label = ask?.words.choices[ask.choice ?? -1];
+    if (ask) this.#tell(ask, asked);
+  }
+
+  #tell({ words, choice, outcome }: Ask, { session, row }: Question): void {
+    const label = words.choices[choice ?? -1];
     if (label === undefined) return;
-    const { session, row } = asked;
+    const decision = label === ALLOW ? "accept" : "decline";
     try {
-      const decision = label === ALLOW ? "accept" : "decline";
-      this.#options.answer(session, row.approvalId, { decision, by: ask?.outcome ?? "" });
+      this.#options.answer(session, row.approvalId, { decision, by: outcome });
     } catch (error) {
       // It is away and asks again when it comes back, or its time is over.
       if (!(error instanceof ArgusError && error.code === "NotFound")) this.#failed(session, error);
