@@ -12,11 +12,12 @@ import { poll } from "./inbound/poll.ts";
 import { telegramFiles } from "./media/download.ts";
 import { type BotOptions, CHANNEL_NAME } from "./options.ts";
 import { telegramAsks } from "./outbound/asks.ts";
+import { FileSender } from "./outbound/files.ts";
 import { Pace } from "./outbound/pace.ts";
 import { TelegramSender } from "./outbound/sender.ts";
 import { Talk } from "./outbound/talk.ts";
 import { Progress } from "./progress.ts";
-import { grammySignal, type TelegramApi, telegramApi } from "./telegram-api.ts";
+import { FILE_SECONDS, grammySignal, type TelegramApi, telegramApi } from "./telegram-api.ts";
 import { COMMANDS } from "./words.ts";
 
 const RETRY = { baseMs: 500, maxMs: 30_000 };
@@ -91,6 +92,10 @@ function connect(api: TelegramApi, options: BotOptions, signal: AbortSignal) {
   const sender = new TelegramSender({
     api,
     pace,
+    files: new FileSender({
+      api: telegramApi(options.botToken, options.apiRoot, FILE_SECONDS),
+      ask,
+    }),
     onBegun: (inputId) => progress.answered(inputId),
     onSent: (chatId, message) => progress.sent(chatId, message),
     onMoved,

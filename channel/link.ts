@@ -2,6 +2,7 @@ import type { z } from "zod";
 import { backoffMs, systemClock } from "#lib/clock.ts";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
+import { unlessAborted } from "#lib/unless-aborted.ts";
 import { CHANNEL, HelloResult } from "#protocol/channel.ts";
 import { Connection, connectionLost } from "./connection.ts";
 
@@ -144,18 +145,6 @@ function pending<T>(): PromiseWithResolvers<T> {
   const made = Promise.withResolvers<T>();
   made.promise.catch(() => undefined);
   return made;
-}
-
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const aborted = pending<never>();
-  const abort = () => aborted.reject(signal.reason);
-  signal.addEventListener("abort", abort, { once: true });
-  try {
-    return await Promise.race([work, aborted.promise]);
-  } finally {
-    signal.removeEventListener("abort", abort);
-    work.catch(() => undefined);
-  }
 }
 
 function isFinal(error: unknown): boolean {

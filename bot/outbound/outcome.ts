@@ -62,6 +62,11 @@ function badRequest({ description, parameters }: GrammyError): Failure | undefin
   return undefined;
 }
 
+/** The chat takes nothing any more. Pure. */
+export function isChatGone({ error_code: code, description }: GrammyError): boolean {
+  return code === 403 || GONE.test(description);
+}
+
 function gone(reason: string): string {
   return `${reason}. The person has blocked the bot, or the chat is gone: it cannot be reached any more.`;
 }

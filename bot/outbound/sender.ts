@@ -3,10 +3,12 @@ import type { Part, Sender, SendFacts } from "#channel/sender.ts";
 import { systemClock } from "#lib/clock.ts";
 import { remember } from "#lib/remember.ts";
 import type { PartOutcome } from "#protocol/channel.ts";
-import type { Delivery } from "#protocol/delivery.ts";
+import { type Delivery, MAX_PARTS } from "#protocol/delivery.ts";
 import { inTopic, type Place, placeOf } from "../chat-key.ts";
+import { withoutMedia } from "../format/media.ts";
 import { marked, plan, type Part as TextPart } from "../format/plan.ts";
 import { grammySignal, type TelegramApi } from "../telegram-api.ts";
+import type { FileSender } from "./files.ts";
 import { type Failure, failureOf } from "./outcome.ts";
 import type { Pace } from "./pace.ts";
 
@@ -22,9 +24,16 @@ const NOTHING: TextPart = {
   text: "(an empty answer)",
 };
 
+interface Planned {
+  texts: TextPart[];
+  /** Paths of files; each is a part after the texts. */
+  files: string[];
+}
+
 export interface SenderOptions {
   api: TelegramApi;
   pace: Pace;
+  files: Pick<FileSender, "turn" | "send">;
   /** From now on nothing else may be said in place of the answer. */
   onBegun: (inputId: string | null) => void;
   /** A message of an answer is in the chat. */
@@ -38,19 +47,22 @@ export class TelegramSender implements Sender {
   readonly #options: SenderOptions;
   /** How much longer than a wait lasts here Telegram's rates keep a part, ms. */
   readonly #tooEarly = new WeakMap<Part, number>();
-  readonly #plans = new Map<string, TextPart[]>();
+  readonly #plans = new Map<string, Planned>();
 
   constructor(options: SenderOptions) {
     this.#options = options;
   }
 
   parts(delivery: Delivery): string[] {
-    return this.#planned(delivery).map(({ html }) => html);
+    const { texts, files } = this.#planned(delivery);
+    return [...texts.map(({ html }) => html), ...files];
   }
 
   async turn(part: Part, signal: AbortSignal): Promise<void> {
     const place = placeOf(part.delivery.target.chatKey);
     if (!place) return;
+    const path = this.#fileOf(part);
+    if (path !== undefined) await this.#options.files.turn(part, path, signal);
     const waitMs = this.#options.pace.reserve(place.chatId);
     if (waitMs > MAX_WAIT_MS) this.#tooEarly.set(part, waitMs);
     else await systemClock.sleep(waitMs, signal);
@@ -73,20 +85,47 @@ export class TelegramSender implements Sender {
         retryAfterMs: waitMs,
       };
     }
-    const planned = this.#planned(part.delivery)[part.number] ?? NOTHING;
+    const path = this.#fileOf(part);
+    if (path !== undefined) return await this.#sendFile(part, place, { path, mark, signal });
+    const planned = this.#planned(part.delivery).texts[part.number] ?? NOTHING;
     const text = mark ? marked(planned, `${mark} `) : planned;
     return mode === "edit"
       ? this.#edit(part, place, text, signal)
       : this.#say(part, place, text, signal);
   }
 
-  #planned(delivery: Delivery): TextPart[] {
+  /** Path of the file that is this part. */
+  #fileOf({ delivery, number }: Part): string | undefined {
+    const { texts, files } = this.#planned(delivery);
+    return files[number - texts.length];
+  }
+
+  #buttons(part: Part) {
+    return buttons(part, this.#planned(part.delivery).texts.length);
+  }
+
+  #planned(delivery: Delivery): Planned {
     const known = this.#plans.get(delivery.id);
     if (known) return known;
-    const made = plan(delivery.text);
-    const parts = made.length > 0 ? made : [NOTHING];
-    remember(this.#plans, delivery.id, parts, MAX_PLANS);
-    return parts;
+    const { text, files } = withoutMedia(delivery.text);
+    const made = plan(text);
+    const texts = made.length > 0 ? made : [NOTHING];
+    const planned = { texts, files: files.slice(0, MAX_PARTS - texts.length) };
+    remember(this.#plans, delivery.id, planned, MAX_PLANS);
+    return planned;
+  }
+
+  async #sendFile(
+    part: Part,
+    place: Place,
+    what: { path: string; mark: string; signal: AbortSignal },
+  ): Promise<PartOutcome> {
+    const { files, onSent } = this.#options;
+    return await this.#settle(place, async (to) => {
+      const outcome = await files.send(part, { place: to, ...what });
+      if (outcome.state === "sent") onSent(to.chatId, Number(outcome.ref));
+      return outcome;
+    });
   }
 
   async #say(part: Part, place: Place, text: TextPart, signal: AbortSignal): Promise<PartOutcome> {
@@ -95,7 +134,7 @@ export class TelegramSender implements Sender {
       api.sendMessage(
         to.chatId,
         formatted ? text.html : text.text,
-        { ...inTopic(to), ...look(formatted), ...buttons(part) },
+        { ...inTopic(to), ...look(formatted), ...this.#buttons(part) },
         grammySignal(signal),
       );
     const sent = async (to: Place, formatted: boolean) => {
@@ -116,7 +155,7 @@ export class TelegramSender implements Sender {
         to.chatId,
         id,
         words,
-        { ...look(formatted), ...buttons(part) },
+        { ...look(formatted), ...this.#buttons(part) },
         grammySignal(signal),
       );
       return { state: "sent", ref } as const;
@@ -173,8 +212,8 @@ const look = (formatted: boolean) => ({
   link_preview_options: { is_disabled: true },
 });
 
-/** Below the last part of a message whose turn died. */
-function buttons({ delivery: { canRetry, inputId }, number, parts }: Part) {
-  if (!canRetry || inputId === null || number + 1 < parts) return {};
+/** Below the last text of a message whose turn died. */
+function buttons({ delivery: { canRetry, inputId }, number }: Part, texts: number) {
+  if (!canRetry || inputId === null || number + 1 < texts) return {};
   return { reply_markup: new InlineKeyboard().text("Try again", `retry:${inputId}`) };
 }

@@ -11,7 +11,7 @@ export const sendMessage = tool({
   name: "send_message",
   title: "Send a message",
   description:
-    "Sends a message to the chat that this session belongs to, now, before the turn ends: for progress of long work. The turn's answer is sent by itself; do not repeat it. Markdown.",
+    "Sends a message to the chat that this session belongs to, now, before the turn ends: for progress of long work. The turn's answer is sent by itself; do not repeat it. Markdown; a line `MEDIA: path` sends that file of the workspace.",
   input: z.strictObject({ text: z.string().trim().min(1).max(MAX_TEXT) }),
   run: async ({ text }, { context, session, callId }) => {
     const lane = await context.lanes.of(session);
