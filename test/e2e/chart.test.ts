@@ -1,8 +1,5 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { once } from "node:events";
-import { dirname, join } from "node:path";
-import { createInterface } from "node:readline";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Pod } from "#cluster/core-types.ts";
 import { readAudit } from "#test/cluster/audit.ts";
@@ -13,10 +10,11 @@ import { CHART } from "#test/support/chart.ts";
 import { eventually } from "#test/support/eventually.ts";
 import { HELMS } from "#test/support/helm.ts";
 import { provideImages, whyNoImages } from "#test/support/images.ts";
-import { kubectlPath } from "#test/support/kubectl.ts";
 import { askedBy, compareRights, grantedTo } from "#test/support/rbac.ts";
 import { laterChart, Release } from "#test/support/release.ts";
 import { runProgram } from "#test/support/run-program.ts";
+import { forwarded } from "./support/port-forward.ts";
+import { isTold, namesTheRule, refusedAtOnce, WRONGS } from "./support/wrongs.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 /** The release that follows this one: the same tree in other images, with a field more. */
@@ -29,6 +27,7 @@ interface Values {
 
 const HOST = ADDRESSES.HOST_ADDRESS;
 const START_MS = 1_200_000;
+const READY = ["wait", "--for=condition=Ready"];
 const reason = whyNoCluster() ?? (process.env.KUBECONFIG ? undefined : await whyNoImages());
 
 if (reason) test.skip(`a release on a real cluster (${reason})`, () => {});
@@ -68,9 +67,9 @@ else
         await argus.ok(["apply", "-f", join(ROOT, "examples", "codex.yaml")]);
         await ready(argus);
         const talk = async (words: string) => {
-          expect(await say(cluster, argus, { to: "demo", words })).toContain(words);
+          expect(await say(argus, { to: "demo", words })).toContain(words);
           if (!model) return;
-          const answer = await say(cluster, argus, { to: "codex", words });
+          const answer = await say(argus, { to: "codex", words });
           expect(answer).toContain(`You said: ${words}`);
         };
         await talk("hello from outside");
@@ -115,17 +114,41 @@ else
         await argus.helm("install", [CHART, ...wait], values);
         await ready(argus);
         expect(await sessionPods(argus)).toEqual(before);
-        await argus.ok(["delete", "argussessions", "--all", "--timeout=120s"]);
-        await argus.helm("uninstall", wait);
-        await argus.ok(["delete", "namespace", namespace, "--timeout=180s"]);
-        await argus.ok(["delete", "crd", "argussessions.argus.dev", "arguscrons.argus.dev"]);
+        await remove(argus);
       },
     );
+
+    test("what is wrong is said within ten seconds, and nothing is retried hot", {
+      timeout: 600_000,
+    }, async () => {
+      const version = HELMS[0];
+      const argus = new Release({
+        version,
+        kubeconfig: cluster.kubeconfig,
+        namespace: "e2e-wrong",
+      });
+      await argus.makeNamespace();
+      await argus.helm("install", [CHART, "--wait", "--timeout", "3m"], values);
+      // An API server learns of new kinds for the admission of their pods within half a minute.
+      await argus.ok(["apply", "-f", join(ROOT, "examples", "session.yaml")]);
+      await argus.ok([...READY, "argussession/demo", "--timeout=90s"]);
+      await refusedAtOnce(argus);
+      for (const wrong of WRONGS) await isTold(cluster, argus, wrong);
+      await namesTheRule(cluster, argus);
+      await remove(argus);
+    });
   });
 
+/** Everything of the release, the definitions too. */
+async function remove(argus: Release): Promise<void> {
+  await argus.ok(["delete", "argussessions", "--all", "--timeout=120s"]);
+  await argus.helm("uninstall", ["--wait", "--timeout", "3m"]);
+  await argus.ok(["delete", "namespace", argus.namespace, "--timeout=180s"]);
+  await argus.ok(["delete", "crd", "argussessions.argus.dev", "arguscrons.argus.dev"]);
+}
+
 async function ready(argus: Release): Promise<void> {
-  const sessions = ["argussession/demo", "argussession/codex"];
-  await argus.ok(["wait", "--for=condition=Ready", ...sessions, "--timeout=150s"]);
+  await argus.ok([...READY, "argussession/demo", "argussession/codex", "--timeout=150s"]);
 }
 
 /** The example's schedule, made to be due each minute: its slot becomes a turn of the session. */
@@ -177,41 +200,18 @@ async function updateAvailable(argus: Release, status: string): Promise<void> {
 }
 
 /** One turn through the Service, by the client that people use. */
-async function say(
-  cluster: Cluster,
-  argus: Release,
-  { to, words }: { to: string; words: string },
-): Promise<string> {
-  const forward = await portForward(cluster, argus);
-  try {
+async function say(argus: Release, { to, words }: { to: string; words: string }): Promise<string> {
+  const service = { what: "service/argus-gateway", port: 8080 };
+  return forwarded(argus, service, async (url) => {
     const secret = ["get", "secret", "argus-admin", "-o", "jsonpath={.data.token}"];
     const token = Buffer.from(await argus.ok(secret), "base64").toString();
-    const url = `http://127.0.0.1:${forward.port}`;
     const args = ["cli/argus.ts", "chat", to, "--message", words, "--url", url];
     const env = { ...process.env, ARGUS_TOKEN: token };
     const options = { cwd: ROOT, env, timeoutMs: 120_000 };
     const { code, stdout, stderr } = await runProgram(process.execPath, args, options);
     expect({ code, stderr: code === 0 ? "" : stderr }).toEqual({ code: 0, stderr: "" });
     return stdout;
-  } finally {
-    forward.child.kill();
-    await once(forward.child, "exit");
-  }
-}
-
-async function portForward(
-  { kubeconfig }: Cluster,
-  { namespace }: Release,
-): Promise<{ child: ChildProcess; port: string }> {
-  const args = ["-n", namespace, "port-forward", "service/argus-gateway", ":8080"];
-  // Without a HOME kubectl keeps its cache in the working directory.
-  const env = { PATH: process.env.PATH, HOME: dirname(kubeconfig), KUBECONFIG: kubeconfig };
-  const child = spawn(await kubectlPath(), args, { env, stdio: ["ignore", "pipe", "inherit"] });
-  const lines = createInterface({ input: child.stdout });
-  const [line] = (await Promise.race([once(lines, "line"), once(child, "exit")])) as [unknown];
-  const port = /127\.0\.0\.1:(\d+)/.exec(String(line))?.[1];
-  if (!port) throw new Error(`no port is forwarded: ${String(line)}`);
-  return { child, port };
+  });
 }
 
 /** By the audit log: nothing was refused and nothing asked for that the chart does not grant. */

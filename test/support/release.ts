@@ -28,6 +28,10 @@ export class Release {
     return this.#options.namespace;
   }
 
+  get kubeconfig(): string {
+    return this.#options.kubeconfig;
+  }
+
   /** A namespace that admits only restricted pods, and warns of what would not be. */
   async makeNamespace(): Promise<void> {
     const level = (mode: string) => `pod-security.kubernetes.io/${mode}=restricted`;
