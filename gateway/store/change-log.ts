@@ -1,6 +1,7 @@
-import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { crc32 } from "node:zlib";
 import { DamagedFile } from "./failures.ts";
+import type { LogRecord } from "./log-record.ts";
+import { LogSegments } from "./log-segments.ts";
 
 /** The changes of one document since its row in `documents` was written. */
 export interface Tail {
@@ -8,7 +9,7 @@ export interface Tail {
   version: number;
   /** JSON, the oldest first; one for each version. */
   changes: Uint8Array[];
-  /** Rows of the log before it are not needed for this document. */
+  /** Records of the log before it are not needed for this document. */
   firstSeq: number;
   /** Its owner has been asked to commit it whole. */
   asked: boolean;
@@ -16,7 +17,7 @@ export interface Tail {
   broken: boolean;
 }
 
-/** Where the documents' rows stand: uid → the version in the row, and the last row of the log that it contains. */
+/** Where the documents' rows stand: uid → the version in the row, and the last record of the log that it contains. */
 export type Snapshots = ReadonlyMap<string, { version: number; since: number }>;
 
 interface Entry {
@@ -27,100 +28,79 @@ interface Entry {
 }
 
 /**
- * What was committed since the documents' own rows were written: one row for each transaction, so that a commit costs what it changes
- * and not what the document weighs. Its rows are few, so their changes are kept in memory too.
+ * What was committed since the documents' own rows were written: one record for all that waited, so that a commit costs what it changes
+ * and not what the document weighs. They are few, so their changes are kept in memory too.
  */
 export class ChangeLog {
-  readonly #insert: StatementSync;
-  readonly #trim: StatementSync;
-  readonly #select: StatementSync;
-  /** In the order of `firstSeq`: the first one holds the log's oldest row. */
+  readonly #segments: LogSegments;
+  /** In the order of `firstSeq`: the first one holds the log's oldest record. */
   readonly #tails = new Map<string, Tail>();
-  /** Bytes of the rows by their number. */
-  readonly #rows = new Map<number, number>();
+  /** Bytes of the records by their number. */
+  readonly #sizes = new Map<number, number>();
   #bytes = 0;
   /** Bytes that came since somebody was asked to commit whole. */
   #unasked = 0;
   #nextSeq = 1;
   #pending: Entry[] = [];
 
-  constructor(database: DatabaseSync) {
-    this.#insert = database.prepare(
-      "INSERT INTO log (seq, docs, checksum, changes) VALUES (?, ?, ?, ?)",
-    );
-    this.#trim = database.prepare("DELETE FROM log WHERE seq < ?");
-    this.#select = database.prepare("SELECT seq, docs, checksum, changes FROM log ORDER BY seq");
+  /** `prefix` = path of its files up to their number. */
+  constructor(prefix: string) {
+    this.#segments = new LogSegments(prefix);
   }
 
-  /** Of all rows. */
+  /** Of all records. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** Number of the last row, with what is not flushed yet. */
+  /** Number of the last record that is on the disk. */
   get lastSeq(): number {
-    return this.#pending.length > 0 ? this.#nextSeq : this.#nextSeq - 1;
+    return this.#nextSeq - 1;
   }
 
   tail(uid: string): Tail | undefined {
     return this.#tails.get(uid);
   }
 
-  /** Whose row has to be written anew before the oldest rows of the log can go. */
+  /** Whose row has to be written anew before the oldest records of the log can go. */
   oldest(): string | undefined {
     return this.#tails.keys().next().value;
   }
 
-  /** Reads all rows. Throws {@link DamagedFile} for one that does not tell any more whose changes it holds. */
+  /** Reads all records. Throws {@link DamagedFile} when one is missing that may have held anybody's changes. */
   load(snapshots: Snapshots): void {
     this.#tails.clear();
-    this.#rows.clear();
+    this.#sizes.clear();
     this.#pending = [];
     this.#bytes = 0;
-    // Never a number again that a document's row may name.
-    this.#nextSeq = 1;
-    for (const { since } of snapshots.values()) this.#nextSeq = Math.max(this.#nextSeq, since + 1);
-    for (const row of this.#select.iterate()) {
-      const seq = Number(row["seq"]);
-      const [docs, changes] = [String(row["docs"]), row["changes"] as Uint8Array];
-      if (crc32(`${seq}\n${docs}`) !== row["checksum"]) throw damaged(seq);
-      for (const entry of entriesOf(docs, changes)) {
-        const snapshot = snapshots.get(entry.uid);
-        if (snapshot && seq > snapshot.since) this.#replay(entry, snapshot.version, seq);
-      }
-      this.#count(seq, docs.length + changes.length);
-      this.#nextSeq = Math.max(this.#nextSeq, seq + 1);
-    }
+    const known = Math.max(0, ...[...snapshots.values()].map(({ since }) => since));
+    const records = this.#finished(this.#segments.load(), known);
+    this.#nextSeq = (records.at(-1)?.seq ?? 0) + 1;
+    const needed = demandAll(records, known);
+    for (const [uid, tail] of tailsOf(needed, snapshots)) this.#tails.set(uid, tail);
+    for (const { seq, docs, changes } of needed) this.#count(seq, docs.length + changes.length);
   }
 
-  #replay(entry: Entry, snapshotVersion: number, seq: number): void {
-    const { uid, version, change } = entry;
-    const tail = this.#tailFrom(uid, snapshotVersion, seq);
-    if (version !== tail.version + 1 || checksum(uid, version, change) !== entry.checksum) {
-      tail.broken = true;
+  /** Without the last record where it was cut off in the writing: nobody was told of it, and no row names it. */
+  #finished(records: LogRecord[], known: number): LogRecord[] {
+    const last = records.at(-1);
+    if (!last || last.seq <= known || entriesOf(last.docs, last.changes).every(isWhole)) {
+      return records;
     }
-    tail.version = version;
-    tail.changes.push(change);
-  }
-
-  #tailFrom(uid: string, version: number, firstSeq: number): Tail {
-    const found = this.#tails.get(uid);
-    if (found) return found;
-    const tail = { version, changes: [], firstSeq, asked: false, broken: false };
-    this.#tails.set(uid, tail);
-    return tail;
+    this.#segments.drop(last);
+    return records.slice(0, -1);
   }
 
   /** `before` = the version that it changes. Written by `flush`. */
   append(uid: string, before: number, change: Uint8Array): void {
     const version = before + 1;
-    const tail = this.#tailFrom(uid, before, this.#nextSeq);
+    const tail = tailIn(this.#tails, uid, { version: before, firstSeq: this.#nextSeq });
     tail.version = version;
     tail.changes.push(change);
     this.#pending.push({ uid, version, change, checksum: checksum(uid, version, change) });
   }
 
-  /** One row for everything since the last one. */
+  /** Writes and syncs one record with everything since the last one. Throws what the disk says; `forgetPending` tells whether it goes on. */
   flush(): void {
     if (this.#pending.length === 0) return;
     const index = this.#pending.map(({ uid, version, checksum: sum, change }) => {
@@ -129,14 +109,31 @@ export class ChangeLog {
     const docs = JSON.stringify(index);
     const changes = joined(this.#pending.map(({ change }) => change));
     const seq = this.#nextSeq;
-    this.#insert.run(seq, docs, crc32(`${seq}\n${docs}`), changes);
-    this.#count(seq, docs.length + changes.length);
+    this.#segments.append({ seq, oldest: this.#oldestSeq(), docs, changes });
     this.#nextSeq += 1;
+    this.#segments.sync();
+    this.#count(seq, docs.length + changes.length);
     this.#pending = [];
   }
 
+  /** After a record that could not be written: its changes were never there. */
+  forgetPending(): void {
+    for (const { uid } of this.#pending.toReversed()) {
+      const tail = this.#tails.get(uid);
+      if (!tail) continue;
+      tail.version -= 1;
+      tail.changes.pop();
+      if (tail.changes.length === 0) this.#tails.delete(uid);
+    }
+    this.#pending = [];
+  }
+
+  #oldestSeq(): number {
+    return this.#tails.values().next().value?.firstSeq ?? this.#nextSeq;
+  }
+
   #count(seq: number, bytes: number): void {
-    this.#rows.set(seq, bytes);
+    this.#sizes.set(seq, bytes);
     this.#bytes += bytes;
     this.#unasked += bytes;
   }
@@ -158,18 +155,65 @@ export class ChangeLog {
     this.#tails.delete(uid);
   }
 
-  /** Deletes the rows that no document needs. */
+  /** Leaves the records that no document needs to those who come. */
   trim(): void {
-    const oldest = this.#tails.values().next().value?.firstSeq ?? this.#nextSeq;
-    const [first] = this.#rows.keys();
-    if (first === undefined || first >= oldest) return;
-    this.#trim.run(oldest);
-    for (const [seq, bytes] of this.#rows) {
+    const oldest = this.#oldestSeq();
+    for (const [seq, bytes] of this.#sizes) {
       if (seq >= oldest) break;
-      this.#rows.delete(seq);
+      this.#sizes.delete(seq);
       this.#bytes -= bytes;
     }
   }
+
+  close(): void {
+    this.#segments.close();
+  }
+}
+
+/** What records, oldest first, hold for the documents beyond their rows. */
+export function tailsOf(
+  records: Pick<LogRecord, "seq" | "docs" | "changes">[],
+  snapshots: Snapshots,
+): Map<string, Tail> {
+  const tails = new Map<string, Tail>();
+  for (const { seq, docs, changes } of records) {
+    for (const entry of entriesOf(docs, changes)) {
+      const snapshot = snapshots.get(entry.uid);
+      if (!snapshot || seq <= snapshot.since) continue;
+      const tail = tailIn(tails, entry.uid, { version: snapshot.version, firstSeq: seq });
+      if (entry.version !== tail.version + 1 || !isWhole(entry)) tail.broken = true;
+      tail.version = entry.version;
+      tail.changes.push(entry.change);
+    }
+  }
+  return tails;
+}
+
+function tailIn(
+  tails: Map<string, Tail>,
+  uid: string,
+  start: { version: number; firstSeq: number },
+): Tail {
+  const found = tails.get(uid);
+  if (found) return found;
+  const tail = { ...start, changes: [], asked: false, broken: false };
+  tails.set(uid, tail);
+  return tail;
+}
+
+/** From the first one that was needed when the last one was written; `known` = one that was on the disk for sure. */
+function demandAll(records: LogRecord[], known: number): LogRecord[] {
+  const last = records.at(-1);
+  if ((last?.seq ?? 0) < known) throw damaged(known);
+  if (!last) return [];
+  const needed = records.filter(({ seq }) => seq >= last.oldest);
+  const seqs = new Set(needed.map(({ seq }) => seq));
+  for (let seq = last.oldest; seq < last.seq; seq += 1) if (!seqs.has(seq)) throw damaged(seq);
+  return needed;
+}
+
+function isWhole({ uid, version, change, checksum: sum }: Entry): boolean {
+  return checksum(uid, version, change) === sum;
 }
 
 function checksum(uid: string, version: number, change: Uint8Array): number {
@@ -200,5 +244,5 @@ function entriesOf(docs: string, changes: Uint8Array): Entry[] {
 }
 
 function damaged(seq: number): DamagedFile {
-  return new DamagedFile(`row ${seq} of the log does not tell which sessions it belongs to`);
+  return new DamagedFile(`record ${seq} of the log is missing or does not tell whose it is`);
 }

@@ -1,13 +1,14 @@
 import { createHash } from "node:crypto";
+import { extname } from "node:path";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
 import { applied, type Change } from "./change.ts";
-import { ChangeLog, type Tail } from "./change-log.ts";
-import { DamagedFile } from "./failures.ts";
-import { prepareDatabase } from "./schema.ts";
+import { ChangeLog, type Snapshots, type Tail, tailsOf } from "./change-log.ts";
+import { DamagedFile, isFull } from "./failures.ts";
+import { dropFormerLog, formerLog, prepareDatabase } from "./schema.ts";
 import { UnreadableDocument } from "./unreadable.ts";
 
-/** Above it each transaction writes one document whole, the one whose changes hold the log's oldest rows. */
+/** Above it each flush writes one document whole, the one whose changes hold the log's oldest records. */
 const MAX_LOG_BYTES = 32 * 1024 * 1024;
 
 interface Row {
@@ -18,8 +19,8 @@ interface Row {
 }
 
 /**
- * The documents in one SQLite file, which this connection holds exclusively: a row each, and the changes since in a log. All calls
- * block: it belongs into a worker.
+ * The documents in one SQLite file, which this connection holds exclusively: a row each, and the changes since in a log beside it. All
+ * calls block: it belongs into a worker.
  */
 export class DocumentTable {
   readonly #database: DatabaseSync;
@@ -48,9 +49,10 @@ export class DocumentTable {
         "INSERT INTO documents (uid, version, since, checksum, body) VALUES (?, ?, ?, ?, ?) ON CONFLICT (uid) DO UPDATE SET version = excluded.version, since = excluded.since, checksum = excluded.checksum, body = excluded.body",
       );
       this.#delete = database.prepare("DELETE FROM documents WHERE uid = ?");
-      this.#log = new ChangeLog(database);
       this.#database = database;
       this.#demandSoundness();
+      this.#log = new ChangeLog(path.slice(0, -extname(path).length));
+      this.#takeOverFormerLog();
       this.#load();
     } catch (error) {
       database.close();
@@ -58,27 +60,35 @@ export class DocumentTable {
     }
   }
 
-  /** Runs `work` in one transaction with one sync at its end; rolled back when it throws. */
+  /**
+   * Runs `work`, which writes or removes whole documents, in one transaction with one sync at its end; rolled back when it throws. No
+   * change may wait for its `flush`.
+   */
   transaction(work: () => void): void {
     this.#begin.run();
     try {
       work();
-      this.#log.flush();
-      this.#shrink();
       this.#commit.run();
     } catch (error) {
       if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
       this.#load();
       throw error;
     }
+    this.#log.trim();
   }
 
   read(uid: string): { version: number; body: string } | undefined {
+    return this.#read(uid, this.#log.tail(uid));
+  }
+
+  #read(
+    uid: string,
+    tail: Pick<Tail, "version" | "changes" | "broken"> | undefined,
+  ): { version: number; body: string } | undefined {
     const row = this.#select.get(uid) as Row | undefined;
     if (!row) return undefined;
     if (row.checksum !== checksum(uid, row)) throw unreadable(uid);
-    const tail = this.#log.tail(uid);
-    const body = tail ? replay(uid, row, tail) : row.body;
+    const body = tail && tail.changes.length > 0 ? replay(uid, row, tail) : row.body;
     this.#known.set(uid, row.version);
     return { version: tail?.version ?? row.version, body };
   }
@@ -97,19 +107,44 @@ export class DocumentTable {
     return version;
   }
 
-  /** Writes what changed; there is a document. */
+  /** Takes what changed, to be written by `flush`; there is a document. */
   change(uid: string, expected: number, change: Uint8Array): void {
     this.#expect(uid, expected);
     this.#log.append(uid, expected, change);
   }
 
   /**
-   * A document that should be committed whole next time, so that the log's oldest rows can go; one at a time, spread over the time that
+   * Writes the changes that were taken, with one sync. Throws what the disk says; where it is full, none of them was made, and it goes on.
+   */
+  flush(): void {
+    try {
+      this.#log.flush();
+    } catch (error) {
+      if (isFull(error)) this.#log.forgetPending();
+      throw error;
+    }
+    this.#shrink();
+  }
+
+  /**
+   * A document that should be committed whole next time, so that the log's oldest records can go; one at a time, spread over the time that
    * the log takes to fill.
    */
   due(): string | undefined {
     const half = this.#maxLogBytes / 2;
     return this.#log.bytes > half ? this.#log.due(half) : undefined;
+  }
+
+  /** On a full disk the log stays as it is: what was flushed is durable all the same. */
+  #shrink(): void {
+    const oldest = this.#log.bytes > this.#maxLogBytes ? this.#log.oldest() : undefined;
+    const tail = oldest === undefined ? undefined : this.#log.tail(oldest);
+    if (oldest === undefined || !tail) return;
+    try {
+      this.transaction(() => this.#rewrite(oldest, tail));
+    } catch (error) {
+      if (!isFull(error)) throw error;
+    }
   }
 
   remove(uid: string, expected: number): void {
@@ -129,6 +164,7 @@ export class DocumentTable {
   }
 
   close(): void {
+    this.#log.close();
     this.#database.close();
   }
 
@@ -141,11 +177,29 @@ export class DocumentTable {
 
   #load(): void {
     this.#known.clear();
+    this.#log.load(this.#snapshots());
+  }
+
+  #snapshots(): Snapshots {
     const rows = this.#database.prepare("SELECT uid, version, since FROM documents").all();
     const snapshots = rows.map(({ uid, version, since }) => {
       return [String(uid), { version: Number(version), since: Number(since) }] as const;
     });
-    this.#log.load(new Map(snapshots));
+    return new Map(snapshots);
+  }
+
+  /** Writes everything whole that a former version kept in a log of its own, and ends that log. */
+  #takeOverFormerLog(): void {
+    const records = formerLog(this.#database);
+    if (!records) return;
+    const snapshots = this.#snapshots();
+    const tails = tailsOf(records, snapshots);
+    this.#begin.run();
+    for (const [uid, { version }] of snapshots) {
+      this.#rewrite(uid, tails.get(uid) ?? { version, changes: [], broken: false });
+    }
+    dropFormerLog(this.#database);
+    this.#commit.run();
   }
 
   #version(uid: string): number {
@@ -165,35 +219,27 @@ export class DocumentTable {
   }
 
   #write(uid: string, version: number, body: string): void {
-    this.#log.flush();
     const row = { version, since: this.#log.lastSeq, body };
     this.#upsert.run(uid, version, row.since, checksum(uid, row), body);
     this.#known.set(uid, version);
     this.#log.forget(uid);
   }
 
-  #shrink(): void {
-    this.#log.trim();
-    const oldest = this.#log.bytes > this.#maxLogBytes && this.#log.oldest();
-    if (oldest) this.#rewrite(oldest);
-  }
-
-  #rewrite(uid: string): void {
+  #rewrite(uid: string, tail: Pick<Tail, "version" | "changes" | "broken">): void {
     try {
-      const { version, body } = this.read(uid) ?? { version: 0, body: "" };
+      const { version, body } = this.#read(uid, tail) ?? { version: 0, body: "" };
       this.#write(uid, version, body);
     } catch (error) {
       if (!(error instanceof UnreadableDocument)) throw error;
-      this.#putAside(uid);
+      this.#putAside(uid, tail);
     }
   }
 
   /** A document that cannot be read keeps what there is of it, under a checksum that never fits; the log need not wait for it. */
-  #putAside(uid: string): void {
+  #putAside(uid: string, { changes }: Pick<Tail, "changes">): void {
     const { version = 0, body = "" } = (this.#select.get(uid) ?? {}) as Partial<Row>;
-    const rest = (this.#log.tail(uid)?.changes ?? []).map(textOf);
-    this.#log.flush();
-    this.#upsert.run(uid, version, this.#log.lastSeq, "damaged", [body, ...rest].join("\n"));
+    const text = [body, ...changes.map(textOf)].join("\n");
+    this.#upsert.run(uid, version, this.#log.lastSeq, "damaged", text);
     this.#known.delete(uid);
     this.#log.forget(uid);
   }
@@ -202,7 +248,11 @@ export class DocumentTable {
 const textOf = (bytes: Uint8Array): string =>
   Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString();
 
-function replay(uid: string, row: Row, { broken, changes }: Tail): string {
+function replay(
+  uid: string,
+  row: Row,
+  { broken, changes }: Pick<Tail, "broken" | "changes">,
+): string {
   if (broken) throw unreadable(uid);
   try {
     let document: unknown = JSON.parse(row.body);

@@ -18,6 +18,11 @@ export function sqliteCode(error: unknown): number | undefined {
   return code === undefined ? undefined : code & 255;
 }
 
+/** Nothing fits on the disk any more: the one failure that ends when somebody frees some space. */
+export function isFull(error: unknown): boolean {
+  return sqliteCode(error) === SQLITE.full || isErrno(error, "ENOSPC", "EDQUOT");
+}
+
 /** The file as a whole is not what was written. */
 export class DamagedFile extends Error {}
 
@@ -32,14 +37,14 @@ function wordsOf(error: unknown, folder: string): string {
   if (error instanceof DamagedFile || code === SQLITE.corrupt || code === SQLITE.noDatabase) {
     return `${folder}/state.db is damaged and was left as it is. Stop the gateway, move the folder away, start it again, and read a backup back with \`argus state import\`.`;
   }
-  if (code === SQLITE.full) return `the disk of ${folder} is full: free some space.`;
+  if (isFull(error)) return `the disk of ${folder} is full: free some space.`;
   if (code === SQLITE.readOnly || isErrno(error, "EROFS")) {
     return `${folder} cannot be written: is its disk mounted read-only?`;
   }
   if (code === SQLITE.cannotOpen || isErrno(error, "EACCES", "EPERM")) {
     return `${folder} cannot be used: does it belong to the gateway's user, and is its disk writable?`;
   }
-  if (code === SQLITE.input) {
+  if (code === SQLITE.input || isErrno(error, "EIO")) {
     return `the disk of ${folder} fails. What was acknowledged before is on it; look at the machine's log.`;
   }
   return "it does not go on.";

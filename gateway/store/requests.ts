@@ -5,8 +5,10 @@ import { UnreadableDocument } from "./unreadable.ts";
 
 /** Requests that may wait for the disk at once. */
 const MAX_PENDING = 10_000;
-/** So many changes leave before the turn of the event loop is over. */
+/** So many changes leave before all who are being answered have spoken again. */
 const EARLY_CHANGES = 32;
+/** Of those who wait for one sync so many go on in one turn of the event loop: sockets have their turn in between. */
+const ANSWERS_PER_TURN = 4;
 
 interface Waiter {
   resolve(value: unknown): void;
@@ -33,6 +35,8 @@ export class Requests {
   #group: Group | undefined;
   #scheduled = false;
   #error: Error | undefined;
+  /** Who is to be told its outcome, in their order. */
+  #answers: (() => void)[] = [];
 
   constructor(worker: Worker) {
     this.#worker = worker;
@@ -67,14 +71,21 @@ export class Requests {
     const waiters = this.#waiters.get(outcome.id) ?? [];
     this.#waiters.delete(outcome.id);
     this.#pending -= waiters.length;
-    if ("refused" in outcome) {
-      for (const [place, error] of outcome.refused) waiters[place]?.reject(thrown(error));
+    const refused = new Map("refused" in outcome ? outcome.refused : []);
+    if (this.#answers.length === 0) setImmediate(() => this.#answer());
+    for (const [place, waiter] of waiters.entries()) {
+      const error = "error" in outcome ? outcome.error : refused.get(place);
+      this.#answers.push(() => {
+        if (error) waiter.reject(thrown(error));
+        else waiter.resolve("value" in outcome ? outcome.value : undefined);
+      });
     }
-    for (const waiter of waiters) {
-      // Who was refused above is settled already.
-      if ("error" in outcome) waiter.reject(thrown(outcome.error));
-      else waiter.resolve("value" in outcome ? outcome.value : undefined);
-    }
+  }
+
+  #answer(): void {
+    const some = this.#answers.splice(0, ANSWERS_PER_TURN);
+    if (this.#answers.length > 0) setImmediate(() => this.#answer());
+    for (const answer of some) answer();
   }
 
   /** Everybody who waits or will ask gets this error. */
@@ -92,7 +103,7 @@ export class Requests {
       waiter.reject(refusal);
       return undefined;
     }
-    if (!this.#scheduled) setImmediate(() => this.#send());
+    if (!this.#scheduled) setImmediate(() => this.#sendSoon());
     this.#scheduled = true;
     this.#pending += 1;
     const id = group ?? this.#nextId++;
@@ -106,6 +117,12 @@ export class Requests {
     if (!this.#group) return;
     this.#outgoing.push(changesOf(this.#group));
     this.#group = undefined;
+  }
+
+  /** Those who are being answered mostly have more to write. */
+  #sendSoon(): void {
+    if (this.#answers.length > 0) setImmediate(() => this.#sendSoon());
+    else this.#send();
   }
 
   #send(): void {

@@ -1,9 +1,11 @@
 import type { DatabaseSync } from "node:sqlite";
+import { crc32 } from "node:zlib";
 import { ArgusError } from "#lib/errors.ts";
+import { DamagedFile } from "./failures.ts";
 
-/** 1: documents; 2: the log of changes beside them. */
-const SCHEMA_VERSION = 2;
-/** A transaction of many changes is one long row: the fewer pages, the fewer writes. */
+/** 1: documents; 2: a log of changes in a table; 3: the log in files of its own. */
+const SCHEMA_VERSION = 3;
+/** Documents are long rows: the fewer pages, the fewer writes. */
 const PAGE_BYTES = 8192;
 /** The file of new pages is folded into the database when it holds so many (32 MiB): the pause for it comes seldom. */
 const CHECKPOINT_PAGES = 4096;
@@ -23,9 +25,7 @@ export function prepareDatabase(database: DatabaseSync): void {
 }
 
 function migrate(database: DatabaseSync): void {
-  const { user_version: found } = database.prepare("PRAGMA user_version").get() as {
-    user_version: number;
-  };
+  const found = versionOf(database);
   if (found > SCHEMA_VERSION) {
     throw new ArgusError(
       "InvalidInput",
@@ -39,11 +39,34 @@ function migrate(database: DatabaseSync): void {
     ) STRICT`);
   }
   if (found < 2) {
-    database.exec(`ALTER TABLE documents ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
-      CREATE TABLE log (
-        seq INTEGER PRIMARY KEY, docs TEXT NOT NULL, checksum INTEGER NOT NULL, changes BLOB NOT NULL
-      ) STRICT`);
+    database.exec("ALTER TABLE documents ADD COLUMN since INTEGER NOT NULL DEFAULT 0");
   }
-  // Nothing is written when nothing changed: a full disk is no reason not to open.
-  if (found < SCHEMA_VERSION) database.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
+  // Nothing is written when nothing changed: a full disk is no reason not to open. The second version's log is taken over apart.
+  if (found < 2) database.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
+}
+
+/** Records of the second version's log, oldest first; undefined = this file has none. */
+export function formerLog(database: DatabaseSync): FormerRecord[] | undefined {
+  if (versionOf(database) !== 2) return undefined;
+  const rows = database.prepare("SELECT seq, docs, checksum, changes FROM log ORDER BY seq").all();
+  return rows.map((row) => {
+    const { seq, docs, checksum, changes } = row as unknown as FormerRecord & { checksum: number };
+    if (crc32(`${seq}\n${docs}`) === checksum) return { seq, docs, changes };
+    throw new DamagedFile(`record ${seq} of the log does not tell whose it is`);
+  });
+}
+
+/** In the transaction that wrote all its documents whole. */
+export function dropFormerLog(database: DatabaseSync): void {
+  database.exec(`DROP TABLE log; PRAGMA user_version = ${SCHEMA_VERSION}`);
+}
+
+function versionOf(database: DatabaseSync): number {
+  return Number(database.prepare("PRAGMA user_version").get()?.["user_version"]);
+}
+
+interface FormerRecord {
+  seq: number;
+  docs: string;
+  changes: Uint8Array;
 }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { parentPort, threadId, workerData } from "node:worker_threads";
 import { ArgusError } from "#lib/errors.ts";
 import { DocumentTable } from "./database.ts";
-import { failureWords, SQLITE, sqliteCode } from "./failures.ts";
+import { failureWords, isFull, SQLITE, sqliteCode } from "./failures.ts";
 import type {
   Changes,
   Operation,
@@ -76,28 +76,45 @@ function fatal(error: unknown): void {
   port?.close();
 }
 
-/** Everything that waits, in one transaction: one sync serves it all. Answers leave only after it. */
+/** Everything that waits: all changes with one sync, then everything else in one transaction. Answers leave only after it. */
 function work(): void {
   if (!table || waiting.length === 0) return;
+  const open = table;
   const batch = waiting;
   waiting = [];
+  const isChanges = (request: StoreRequest) => request.op === "changes";
+  const changes = batch.filter(isChanges);
+  const others = batch.filter((request) => !isChanges(request));
+  try {
+    const outcomes = [
+      ...durable(changes, (run) => {
+        run();
+        open.flush();
+      }),
+      ...durable(others, (run) => open.transaction(run)),
+    ];
+    reply({ event: "outcomes", outcomes, whole: open.due() });
+  } catch (error) {
+    return fatal(error);
+  }
+  if (batch.some(({ op }) => op === "close")) close();
+}
+
+/** The outcomes of requests that are done together; on a full disk none of them is. Throws what ends the store. */
+function durable(requests: StoreRequest[], together: (run: () => void) => void): Outcome[] {
+  if (requests.length === 0 || !table) return [];
+  const open = table;
   const outcomes: Outcome[] = [];
   try {
-    const open = table;
-    open.transaction(() => {
-      for (const request of batch) outcomes.push(answer(open, request));
+    together(() => {
+      for (const request of requests) outcomes.push(answer(open, request));
     });
+    return outcomes;
   } catch (error) {
-    if (sqliteCode(error) !== SQLITE.full) return fatal(error);
-    const full = new ArgusError(
-      "Unavailable",
-      "The disk of the state store is full: free some space.",
-    );
-    reply({ event: "outcomes", outcomes: batch.map(({ id }) => ({ id, error: plain(full) })) });
-    return;
+    if (!isFull(error)) throw error;
+    const full = "The disk of the state store is full: free some space.";
+    return requests.map(({ id }) => ({ id, error: plain(new ArgusError("Unavailable", full)) }));
   }
-  reply({ event: "outcomes", outcomes, whole: table.due() });
-  if (batch.some(({ op }) => op === "close")) close();
 }
 
 function answer(open: DocumentTable, request: StoreRequest): Outcome {

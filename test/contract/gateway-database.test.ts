@@ -1,8 +1,10 @@
 import { createHash } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
+import { readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { copyFile, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { crc32 } from "node:zlib";
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type Change, difference } from "#gateway/store/change.ts";
@@ -16,32 +18,53 @@ beforeEach(async () => {
   path = join(folder, "state.db");
 });
 afterEach(async () => {
-  table?.close();
-  table = undefined;
+  shut();
   await rm(folder, { recursive: true });
 });
 
-function open(maxLogBytes?: number): DocumentTable {
+function shut(): void {
   table?.close();
+  table = undefined;
+}
+
+function open(maxLogBytes?: number): DocumentTable {
+  shut();
   table = new DocumentTable(path, maxLogBytes);
   return table;
 }
 
 /** Changes the closed file as a bad disk would. */
 function tamper(statement: string): void {
-  table?.close();
-  table = undefined;
+  shut();
   const database = new DatabaseSync(path);
   database.exec(statement);
   database.close();
 }
 
+const logPath = () => join(folder, "state-1.log");
+/** The log's first file, changed as a bad disk would. */
+function tamperLog(change: (file: Buffer) => void): void {
+  shut();
+  const file = readFileSync(logPath());
+  change(file);
+  writeFileSync(logPath(), file);
+}
+const replaceIn = (text: string, other: string) => (file: Buffer) => {
+  const at = file.indexOf(text);
+  expect(at).toBeGreaterThan(0);
+  file.write(other, at);
+};
+
 const bytes = (change: Change) => Buffer.from(JSON.stringify(change));
 const add = (value: unknown): Change => ({ in: { list: { list: [{ add: [value] }] } } });
+const changed = (uid: string, expected: number, step: Change) => {
+  table?.change(uid, expected, bytes(step));
+  table?.flush();
+};
 const whole = (uid: string, list: unknown[] = []) =>
   table?.transaction(() => table?.commit(uid, 0, JSON.stringify({ list })));
 const change = (uid: string, expected: number, value: unknown) =>
-  table?.transaction(() => table?.change(uid, expected, bytes(add(value))));
+  changed(uid, expected, add(value));
 
 test("a document is its row and the changes since, also after a restart", () => {
   open();
@@ -80,7 +103,7 @@ test("a transaction that fails leaves nothing behind, in memory neither", () => 
   change("a", 1, 1);
   const failing = () =>
     table?.transaction(() => {
-      table?.change("a", 2, bytes(add(2)));
+      table?.commit("a", 2, "{}");
       table?.commit("b", 0, "{}");
       throw new Error("the disk is full");
     });
@@ -92,44 +115,79 @@ test("a transaction that fails leaves nothing behind, in memory neither", () => 
   }
 });
 
-test("a damaged change stops its document only, and is never taken for less", () => {
+/** `first` of a and `second` of b in one record, then two more of b. */
+function threeRecords(): void {
   open();
   whole("a");
   whole("b");
-  table?.transaction(() => {
-    table?.change("a", 1, bytes(add("first")));
-    table?.change("b", 1, bytes(add("second")));
-  });
+  table?.change("a", 1, bytes(add("first")));
+  table?.change("b", 1, bytes(add("second")));
+  table?.flush();
   change("b", 2, "third");
-  tamper(
-    "UPDATE log SET changes = CAST(replace(CAST(changes AS TEXT), 'first', 'fir\n\n') AS BLOB)",
-  );
+  change("b", 3, "fourth");
+}
+
+test("a damaged change stops its document only, and is never taken for less", () => {
+  threeRecords();
+  tamperLog(replaceIn("first", "fi?st"));
   open();
   expect(() => table?.read("a")).toThrow(/fails its checksum/);
   expect(() => change("a", 2, 1)).toThrow(/fails its checksum/);
   expect(() => table?.transaction(() => table?.remove("a", 2))).toThrow(/fails its checksum/);
-  expect(table?.read("b")).toEqual({ version: 3, body: '{"list":["third"]}' });
-  expect(table?.list().map(({ version }) => version)).toEqual([2, 3]);
+  expect(table?.read("b")).toEqual({ version: 4, body: '{"list":["fourth"]}' });
+  expect(table?.list().map(({ version }) => version)).toEqual([2, 4]);
 });
 
-test("a missing row of the log is seen by the documents that had changes in it", () => {
-  open();
-  whole("a");
-  whole("b");
-  for (const version of [1, 2, 3]) change("a", version, version);
-  change("b", 1, "fine");
-  tamper("DELETE FROM log WHERE seq = 2");
-  open();
-  expect(() => table?.read("a")).toThrow(/fails its checksum/);
-  expect(table?.read("b")?.version).toBe(2);
+test("a record of the log that tells no more whose it is ends everything, and so does one that is missing", async () => {
+  threeRecords();
+  shut();
+  await copyFile(logPath(), join(folder, "kept"));
+  const wrong: ((file: Buffer) => void)[] = [
+    replaceIn('"a"', '"x"'),
+    (file) => file.fill(0, 0, 100),
+    (file) => file.fill(0, file.indexOf("third") - 100, file.indexOf("third") + 10),
+  ];
+  for (const each of wrong) {
+    await copyFile(join(folder, "kept"), logPath());
+    tamperLog(each);
+    expect(() => open()).toThrow(/record 1|record 2/);
+  }
 });
 
-test("a row of the log that tells no more whose it is ends everything", () => {
-  open();
-  whole("a");
-  change("a", 1, 1);
-  tamper("UPDATE log SET docs = replace(docs, '\"a\"', '\"x\"')");
-  expect(() => open()).toThrow(/does not tell which sessions it belongs to/);
+test("a log that is gone is missed where a row names one of its records", async () => {
+  threeRecords();
+  table?.transaction(() => table?.commit("a", 2, '{"list":[]}'));
+  shut();
+  await rm(logPath());
+  expect(() => open()).toThrow(/record 3 of the log is missing/);
+});
+
+test("a record that was cut off anywhere in the writing was never there, and the next takes its place", () => {
+  threeRecords();
+  shut();
+  const file = readFileSync(logPath());
+  const cuts = new Set<number>();
+  const last = file.lastIndexOf(Buffer.from([0xff, 0xa6, 0x0d, 0x01]));
+  for (let at = last; at < file.indexOf("fourth") + 10; at += 1) cuts.add(at);
+  expect(cuts.size).toBeGreaterThan(60);
+  for (const at of cuts) {
+    shut();
+    writeFileSync(
+      logPath(),
+      file.map((byte, index) => (index < at ? byte : 0)),
+    );
+    if (at % 2 === 0) truncateSync(logPath(), at);
+    const { version = 0, body = "" } = open().read("b") ?? {};
+    const isWhole = body.includes("fourth");
+    expect({ version, body }).toEqual(
+      isWhole
+        ? { version: 4, body: '{"list":["fourth"]}' }
+        : { version: 3, body: '{"list":["third"]}' },
+    );
+    expect(isWhole).toBe(at >= file.indexOf("fourth") + '"fourth"]}]}}}'.length - 1);
+    change("b", version, "after");
+    expect(open().read("b")).toEqual({ version: version + 1, body: '{"list":["after"]}' });
+  }
 });
 
 test("a file of the first version is taken over", () => {
@@ -147,14 +205,49 @@ test("a file of the first version is taken over", () => {
   expect(open().read("a")).toEqual({ version: 8, body: '{"list":[1]}' });
 });
 
+test("a file of the second version is taken over with the log that it had inside", () => {
+  const database = new DatabaseSync(path);
+  const sum = (uid: string) =>
+    createHash("sha256").update(`${uid}\n7\n3\n{"list":[]}`).digest("base64");
+  database.exec(`CREATE TABLE documents (
+      uid TEXT PRIMARY KEY, version INTEGER NOT NULL, checksum TEXT NOT NULL, body TEXT NOT NULL,
+      since INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE TABLE log (
+      seq INTEGER PRIMARY KEY, docs TEXT NOT NULL, checksum INTEGER NOT NULL, changes BLOB NOT NULL
+    ) STRICT;
+    INSERT INTO documents VALUES ('a', 7, '${sum("a")}', '{"list":[]}', 3), ('b', 7, '${sum("b")}', '{"list":[]}', 3);
+    PRAGMA user_version = 2`);
+  const insert = database.prepare("INSERT INTO log VALUES (?, ?, ?, ?)");
+  const step = bytes(add("new"));
+  const record = (seq: number, uid: string, version: number, checksum?: number) => {
+    const own = crc32(step, crc32(`${uid}\n${version}\n`));
+    const docs = JSON.stringify([[uid, version, checksum ?? own, step.length]]);
+    insert.run(seq, docs, crc32(`${seq}\n${docs}`), step);
+  };
+  record(3, "a", 7);
+  record(4, "a", 8);
+  record(5, "b", 8, 1);
+  database.close();
+  for (const _again of [false, true]) {
+    open();
+    expect(table?.read("a")).toEqual({ version: 8, body: '{"list":["new"]}' });
+    expect(() => table?.read("b")).toThrow(/fails its checksum/);
+  }
+  change("a", 8, "newer");
+  expect(open().read("a")).toEqual({ version: 9, body: '{"list":["newer"]}' });
+  expect(() => table?.read("b")).toThrow(/fails its checksum/);
+});
+
 test("a newer file is refused with both versions named", () => {
   const database = new DatabaseSync(path);
-  database.exec("PRAGMA user_version = 3");
+  database.exec("PRAGMA user_version = 4");
   database.close();
-  expect(() => open()).toThrow(/has version 3, and this Argus knows versions up to 2/);
+  expect(() => open()).toThrow(/has version 4, and this Argus knows versions up to 3/);
 });
 
 const LIMIT = 4096;
+const MIB = 2 ** 20;
 const action = fc.record({
   uid: fc.constantFrom("a", "b", "c"),
   kind: fc.constantFrom("grow", "grow", "grow", "shrink", "edit", "whole", "remove", "reopen"),
@@ -183,12 +276,9 @@ test("whatever is written how, removed and opened again: every document is what 
         const { version, document } = model.get(uid) ?? { version: 0, document: { list: [] } };
         const after = next(document, kind, { id: (id += 1), text: "x".repeat(size) });
         const step = difference(document, after);
-        table?.transaction(() => {
-          if (kind === "remove") table?.remove(uid, version);
-          else if (version === 0 || kind === "whole" || !step)
-            table?.commit(uid, version, JSON.stringify(after));
-          else table?.change(uid, version, bytes(step));
-        });
+        if (kind === "remove") table?.transaction(() => table?.remove(uid, version));
+        else if (version > 0 && kind !== "whole" && step) changed(uid, version, step);
+        else table?.transaction(() => table?.commit(uid, version, JSON.stringify(after)));
         if (kind === "remove") model.delete(uid);
         else model.set(uid, { version: version + 1, document: after });
       }
@@ -206,16 +296,25 @@ test("whatever is written how, removed and opened again: every document is what 
     }),
     { numRuns: 25 },
   );
-  table?.close();
-  table = undefined;
-  const database = new DatabaseSync(path);
-  const { bytes: kept } = database
-    .prepare("SELECT sum(length(changes)) AS bytes FROM log")
-    .get() as {
-    bytes: number;
-  };
-  database.close();
-  expect(kept).toBeLessThan(2 * LIMIT);
+});
+
+test("the log's files are used over and over, and what is read from them stays right", async () => {
+  open(MIB);
+  const uids = ["a", "b", "c"];
+  for (const uid of uids) whole(uid);
+  const versions = new Map(uids.map((uid) => [uid, 1]));
+  for (let round = 0; round < 400; round += 1) {
+    const uid = uids[round % 3] ?? "a";
+    const version = versions.get(uid) ?? 0;
+    changed(uid, version, { set: { list: [round, "x".repeat(60_000)] } });
+    versions.set(uid, version + 1);
+    if (round % 57 === 0) open(MIB);
+  }
+  for (const [uid, version] of versions) expect(open(MIB).read(uid)?.version).toBe(version);
+  const files = (await readdir(folder)).filter((name) => name.endsWith(".log"));
+  const sizes = files.map((name) => statSync(join(folder, name)).size);
+  // 24 MB went through it.
+  expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThan(14 * MIB);
 });
 
 test("a document that cannot be read does not keep the log from shrinking", () => {
@@ -223,9 +322,10 @@ test("a document that cannot be read does not keep the log from shrinking", () =
   whole("bad");
   whole("good");
   change("bad", 1, "evidence");
-  tamper("UPDATE log SET changes = CAST(replace(CAST(changes AS TEXT), 'evid', 'EVID') AS BLOB)");
+  change("good", 1, "first");
+  tamperLog(replaceIn("evid", "EVID"));
   open(LIMIT);
-  for (let version = 1; version < 30; version += 1) change("good", version, "x".repeat(400));
+  for (let version = 2; version < 30; version += 1) change("good", version, "x".repeat(400));
   expect(() => table?.read("bad")).toThrow(/fails its checksum/);
   expect(open(LIMIT).read("good")?.version).toBe(30);
   expect(() => table?.read("bad")).toThrow(/fails its checksum/);

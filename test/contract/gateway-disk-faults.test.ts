@@ -5,7 +5,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { StoredState } from "#gateway/state/document.ts";
 import { openFileStore } from "#gateway/store/file.ts";
 import type { Store } from "#gateway/store/store.ts";
-import { GatewayRig } from "#test/support/gateway.ts";
+import { ADMIN, GatewayRig } from "#test/support/gateway.ts";
 import { SmallDisk } from "#test/support/small-disk.ts";
 
 const MIB = 2 ** 20;
@@ -77,21 +77,23 @@ onDisk(
     disk = SmallDisk.make(4);
     const rig = await GatewayRig.start({ stateFolder: join(disk.folder, "state") });
     try {
+      rig.putSession("main");
       await writeFile(join(disk.folder, "filler"), Buffer.alloc(8 * MIB)).catch(() => undefined);
-      const rotate = () =>
-        fetch(`${rig.url}/keys/rotate`, {
+      const post = (key: string) =>
+        fetch(`${rig.url}/automation/systemEvent/enqueue`, {
           method: "POST",
-          headers: { authorization: "Bearer admin-token-of-the-tests" },
+          headers: { authorization: `Bearer ${ADMIN}`, "content-type": "application/json" },
+          body: JSON.stringify({ sessionId: "main", key, text: key.padEnd(15_000, "x") }),
         });
       const answers = [];
-      for (let index = 0; index < 40; index += 1) answers.push(await rotate());
-      const refused = answers.find(({ status }) => status === 503);
-      expect(await refused?.json()).toEqual({
+      for (let index = 0; index < 20; index += 1) answers.push(await post(`event-${index}`));
+      const refused = answers.findIndex(({ status }) => status === 503);
+      expect(await answers[refused]?.json()).toEqual({
         detail: "The disk of the state store is full: free some space.",
       });
       disk.resize(64);
       expect((await fetch(`${rig.url}/readyz`)).status).toBe(200);
-      expect([200, 429]).toContain((await rotate()).status);
+      expect((await post(`event-${refused}`)).status).toBe(202);
     } finally {
       await rig.stop();
     }

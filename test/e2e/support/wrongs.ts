@@ -160,11 +160,8 @@ async function withoutVerb(
   // A rule without verbs is not valid.
   const valid = lesser.filter(({ verbs }) => verbs.length > 0);
   expect(valid).not.toEqual(rules);
-  const put = (all: Role["rules"]) =>
-    argus.ok([
-      ...["patch", "role", "argus-controller", "--type=merge"],
-      ...["-p", JSON.stringify({ rules: all })],
-    ]);
+  const patch = ["patch", "role", "argus-controller", "--type=merge", "-p"];
+  const put = (all: Role["rules"]) => argus.ok([...patch, JSON.stringify({ rules: all })]);
   await put(valid);
   const can = async () => {
     const account = `system:serviceaccount:${argus.namespace}:argus-controller`;
