@@ -54,7 +54,7 @@ class Cache<T extends KubeObject> implements ReflectorSink<T> {
     this.#transform = options.transform ?? withoutManagedFields;
     this.#logger = options.logger;
     this.#clock = options.clock ?? systemClock;
-    this.#aliveAtMs = this.#clock.now();
+    this.#aliveAtMs = this.#clock.monotonicMs();
     // Nobody may be waiting; whoever is gets the rejection from his own race.
     this.#synced.promise.catch(() => undefined);
     const stop = () => this.#synced.reject(signal.reason);
@@ -98,7 +98,7 @@ class Cache<T extends KubeObject> implements ReflectorSink<T> {
   alive(version: string | undefined): void {
     this.trouble = undefined;
     this.version = version;
-    this.#aliveAtMs = this.#clock.now();
+    this.#aliveAtMs = this.#clock.monotonicMs();
   }
 
   failed(why: string): void {
@@ -106,7 +106,7 @@ class Cache<T extends KubeObject> implements ReflectorSink<T> {
   }
 
   silenceMs(): number {
-    return this.#clock.now() - this.#aliveAtMs;
+    return this.#clock.monotonicMs() - this.#aliveAtMs;
   }
 
   onChange(handler: ChangeHandler<T>): () => void {

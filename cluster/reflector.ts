@@ -92,12 +92,12 @@ class Reflector<T extends KubeObject> {
   /** Lists where needed, then watches until the stream ends. */
   async #once(): Promise<void> {
     if (this.#version === undefined && !this.#streamsLists) await this.#list();
-    const startedMs = this.#clock.now();
-    const lived = () => this.#clock.now() - startedMs;
+    const startedMs = this.#clock.monotonicMs();
+    const lived = () => this.#clock.monotonicMs() - startedMs;
     try {
       await this.#watch();
     } finally {
-      if (this.#clock.now() - this.#acceptedMs >= SHORT_WATCH_MS) this.#failures = -1;
+      if (this.#clock.monotonicMs() - this.#acceptedMs >= SHORT_WATCH_MS) this.#failures = -1;
     }
     if (lived() < SHORT_WATCH_MS) throw new Error("the watch ended at once");
   }
@@ -132,7 +132,7 @@ class Reflector<T extends KubeObject> {
     try {
       const answer = await this.#request(signal);
       if (answer.status >= 300) throw await failureOf(this.#label(), answer);
-      this.#acceptedMs = this.#clock.now();
+      this.#acceptedMs = this.#clock.monotonicMs();
       if (this.#version !== undefined) this.#sink.alive(this.#version);
       await this.#consume(alarm.listen(answer.body));
     } catch (error) {
@@ -244,14 +244,14 @@ class SilenceAlarm {
 
   constructor(clock: Clock, limitMs: number, target: AbortController) {
     this.#clock = clock;
-    this.#lastByteMs = clock.now();
+    this.#lastByteMs = clock.monotonicMs();
     // Ends with stop(), and then without an error.
     void this.#watchOver(limitMs, target).catch(() => undefined);
   }
 
   async *listen(body: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
     for await (const chunk of body) {
-      this.#lastByteMs = this.#clock.now();
+      this.#lastByteMs = this.#clock.monotonicMs();
       yield chunk;
     }
   }
@@ -262,7 +262,7 @@ class SilenceAlarm {
 
   async #watchOver(limitMs: number, target: AbortController): Promise<void> {
     for (;;) {
-      const leftMs = this.#lastByteMs + limitMs - this.#clock.now();
+      const leftMs = this.#lastByteMs + limitMs - this.#clock.monotonicMs();
       if (leftMs <= 0) {
         target.abort(new Error(`no byte for ${limitMs} ms: the connection is dead`));
         return;

@@ -47,7 +47,7 @@ export class Written {
 
   /** Whether the caches show all that this key wrote. */
   isSeen(key: string): boolean {
-    const nowMs = this.#clock.now();
+    const nowMs = this.#clock.monotonicMs();
     const open = (this.#expected.get(key) ?? []).filter(
       ({ isMet, untilMs }) => untilMs > nowMs && !isMet(),
     );
@@ -58,7 +58,7 @@ export class Written {
 
   #expect(key: string, cache: Cache, isMet: () => boolean): void {
     const others = this.#expected.get(key) ?? [];
-    const untilMs = this.#clock.now() + EXPIRY_MS;
+    const untilMs = this.#clock.monotonicMs() + EXPIRY_MS;
     this.#expected.set(key, [...others, { cache, untilMs, isMet }]);
   }
 }

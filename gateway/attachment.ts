@@ -220,9 +220,9 @@ export class Attachment implements ClientHandler, BridgeSink {
     this.#onEnd = undefined;
   }
 
-  tick(now: number): void {
+  tick(): void {
     const { principal } = this.#options;
-    if (principal.kind === "client" && principal.expiresAt <= now) {
+    if (principal.kind === "client" && principal.expiresAt <= Date.now()) {
       this.close(CLOSE.policy, "Unauthorized: the token has expired");
     }
   }

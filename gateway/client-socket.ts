@@ -21,7 +21,7 @@ export interface ClientHandler {
   /** What was sent has left; after `send` said no. */
   drained(): void;
   closed(): void;
-  /** Once a second. */
+  /** Once a second; `now` is of the monotonic clock. */
   tick(now: number): void;
 }
 

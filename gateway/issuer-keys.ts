@@ -45,7 +45,8 @@ export class IssuerKeys {
       return await this.#verify(token, issuer);
     } catch (error) {
       if (!(error instanceof errors.JWKSNoMatchingKey)) return undefined;
-      if (this.#now() - issuer.readAtMs < REFRESH_MS) return undefined;
+      const ageMs = this.#now() - issuer.readAtMs;
+      if (ageMs >= 0 && ageMs < REFRESH_MS) return undefined;
       this.#issuer = undefined;
       const again = await this.#read();
       return this.#verify(token, again).catch(() => undefined);

@@ -1,3 +1,4 @@
+import { monotonicMs } from "#lib/clock.ts";
 import type { ClientSocket } from "./client-socket.ts";
 
 const TICK_MS = 1000;
@@ -51,7 +52,7 @@ export class Liveness {
   }
 
   #tick(): void {
-    const now = Date.now();
+    const now = monotonicMs();
     this.#turn = (this.#turn + 1) % PING_EVERY_TICKS;
     for (const [client, slot] of this.#members) {
       client.tick(now);

@@ -87,7 +87,9 @@ export class PodTokens {
 
   #fresh({ identity, checkedAt, expiresAt }: Entry): boolean {
     const now = this.#now();
-    return now < expiresAt && now - checkedAt < (identity ? CACHE_MS : REFUSED_CACHE_MS);
+    const age = now - checkedAt;
+    // An age below zero: the clock was set back, and nobody knows how old it is.
+    return now < expiresAt && age >= 0 && age < (identity ? CACHE_MS : REFUSED_CACHE_MS);
   }
 
   async #review(token: string, key: string, expiresAt: number): Promise<PodIdentity | undefined> {
@@ -111,7 +113,8 @@ export class PodTokens {
 
   /** Undefined = we may not ask. */
   async #ask(token: string): Promise<TokenReview | undefined> {
-    if (this.#now() < this.#notGrantedUntil) return undefined;
+    const left = this.#notGrantedUntil - this.#now();
+    if (left > 0 && left <= NOT_GRANTED_MS) return undefined;
     const response = await this.#kube.request("POST", REVIEWS, {
       body: {
         apiVersion: "authentication.k8s.io/v1",

@@ -4,6 +4,8 @@ import { setTimeout as delay } from "node:timers/promises";
 export interface Clock {
   /** Milliseconds since the epoch. */
   now(): number;
+  /** Milliseconds since some moment; unlike `now()` it neither jumps nor goes back when the clock is set. For durations. */
+  monotonicMs(): number;
   /** Resolves after `ms`; rejects with the signal's reason when aborted. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
@@ -11,8 +13,12 @@ export interface Clock {
 /** Longest delay that a Node timer takes; a longer one would fire at once. */
 export const MAX_TIMER_MS = 2 ** 31 - 1;
 
+/** {@link Clock.monotonicMs} of this process. */
+export const monotonicMs = (): number => performance.now();
+
 export const systemClock: Clock = {
   now: () => Date.now(),
+  monotonicMs,
   sleep: async (ms, signal) => {
     const options = signal ? { signal } : {};
     for (let left = ms; left > 0; left -= MAX_TIMER_MS) {

@@ -60,7 +60,7 @@ export class WorkQueue {
     this.#clock = options.clock ?? systemClock;
     this.#maxKeys = options.maxKeys ?? MAX_KEYS;
     this.#backoff = options.backoff ?? BACKOFF;
-    this.#bucket = new TokenBucket(options.bucket ?? BUCKET, this.#clock.now());
+    this.#bucket = new TokenBucket(options.bucket ?? BUCKET, this.#clock.monotonicMs());
   }
 
   /** Keys that could be taken now. */
@@ -70,7 +70,7 @@ export class WorkQueue {
 
   /** For how long, in milliseconds, each key that is worked on has been so. */
   get workingMs(): number[] {
-    const nowMs = this.#clock.now();
+    const nowMs = this.#clock.monotonicMs();
     return [...this.#processing.values()].map((sinceMs) => nowMs - sinceMs);
   }
 
@@ -93,7 +93,7 @@ export class WorkQueue {
     }
     const before = this.#waitsAs(key);
     if (!isBefore(priority, before)) return;
-    const sinceMs = (before && this.#ready[before].get(key)) ?? this.#clock.now();
+    const sinceMs = (before && this.#ready[before].get(key)) ?? this.#clock.monotonicMs();
     if (before) this.#ready[before].delete(key);
     const [waiter] = this.#waiting;
     if (!waiter) {
@@ -110,7 +110,7 @@ export class WorkQueue {
   }
 
   #begin(key: string, sinceMs: number): void {
-    const nowMs = this.#clock.now();
+    const nowMs = this.#clock.monotonicMs();
     this.#processing.set(key, nowMs);
     this.#observer?.waited(nowMs - sinceMs);
   }
@@ -118,7 +118,7 @@ export class WorkQueue {
   /** Adds the key after `delayMs`; of several delays for one key the earliest holds. */
   addAfter(key: string, delayMs: number): void {
     if (delayMs <= 0) return this.add(key);
-    const atMs = this.#clock.now() + delayMs;
+    const atMs = this.#clock.monotonicMs() + delayMs;
     const known = this.#delayed.get(key);
     if (known && known.atMs <= atMs) return;
     if (known) known.cancel.abort();
@@ -143,7 +143,7 @@ export class WorkQueue {
     const own = backoffMs(failures, { ...this.#backoff, jitter: 0 });
     const { atLeastMs = 0, atMostMs = Number.POSITIVE_INFINITY } = limits;
     const pacedMs = Math.max(Math.min(own, atMostMs), atLeastMs);
-    const delayMs = Math.max(pacedMs, this.#bucket.reserve(this.#clock.now()));
+    const delayMs = Math.max(pacedMs, this.#bucket.reserve(this.#clock.monotonicMs()));
     this.addAfter(key, delayMs);
     return delayMs;
   }
@@ -177,7 +177,7 @@ export class WorkQueue {
 
   done(key: string): void {
     const sinceMs = this.#processing.get(key);
-    if (sinceMs !== undefined) this.#observer?.worked(this.#clock.now() - sinceMs);
+    if (sinceMs !== undefined) this.#observer?.worked(this.#clock.monotonicMs() - sinceMs);
     this.#processing.delete(key);
     const priority = this.#again.get(key);
     if (!priority) return;

@@ -30,6 +30,8 @@ export const Delivery = z.object({
   createdAt: z.int(),
   /** Not before this time; it outlives restarts, as a channel's `retry_after` must. */
   notBefore: z.int(),
+  /** Length of the pause that ends then, where a channel or a failure asked for one. */
+  pauseMs: z.int().min(0).optional(),
   /** Tries that did not send anything, since the last part that was. */
   attempts: z.int().min(0),
   /** Why the last try failed. */

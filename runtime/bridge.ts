@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
+import { monotonicMs } from "#lib/clock.ts";
 import { errorMessage } from "#lib/errors.ts";
 import type { Running } from "#lib/running.ts";
 import type { HelloResult, TurnDefaults } from "#protocol/bridge.ts";
@@ -201,8 +202,8 @@ class Bridge {
     this.#draining = true;
     core.state.set("draining", "the pod is being stopped");
     const { graceMs = GRACE_MS } = this.#options.tuning ?? {};
-    const deadline = Date.now() + graceMs;
-    while (core.supervisor.hot && core.busy.count(Date.now()) > 0 && Date.now() < deadline) {
+    const deadline = monotonicMs() + graceMs;
+    while (core.supervisor.hot && core.busy.count(monotonicMs()) > 0 && monotonicMs() < deadline) {
       await delay(50);
     }
   }
@@ -212,7 +213,7 @@ class Bridge {
     const afterMs = runtime.parkAfterSeconds * 1000;
     const warn = (error: unknown) => logger.warn({ err: error }, "app-server was not parked");
     return setInterval(() => {
-      const now = Date.now();
+      const now = monotonicMs();
       core.mux.sweep(now);
       const mayPark = afterMs > 0 && core.state.state === "hot";
       if (mayPark) core.parkIfIdle(now, afterMs).catch(warn);

@@ -25,7 +25,7 @@ interface Running<Peer> {
   starting: number;
   /** The last turn that ended while a start was on its way: its answer may come later than its end. */
   ended?: string;
-  /** Free from this moment on (ms since the epoch), unless something happens. */
+  /** Free from this moment on (on the monotonic clock), unless something happens. */
   freeAt?: number;
 }
 

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { monotonicMs } from "#lib/clock.ts";
 import type { Logger } from "#lib/logger.ts";
 import { BRIDGE_NOTIFICATION, type TurnDefaults } from "#protocol/bridge.ts";
 import type { RuntimeSpec } from "#protocol/pod.ts";
@@ -127,7 +128,7 @@ export class Core {
 
   /** Whether the app-server could be stopped without anything being lost: also no command runs beyond its turn. */
   async isUnused(): Promise<boolean> {
-    if (!this.isIdle(Date.now())) return false;
+    if (!this.isIdle(monotonicMs())) return false;
     if (!this.supervisor.hot) return true;
     return !(await hasBackgroundTerminals(this.#caller, this.#threads.loaded));
   }
@@ -141,7 +142,7 @@ export class Core {
     this.#parkNotBefore = now + Math.max(afterMs, MIN_PARK_RETRY_MS);
     if (await hasBackgroundTerminals(this.#caller, this.#threads.loaded)) return;
     // Somebody came while we asked.
-    if (mux.activeAt !== activeAt || !this.isIdle(Date.now())) return;
+    if (mux.activeAt !== activeAt || !this.isIdle(monotonicMs())) return;
     await supervisor.park();
   }
 
@@ -192,7 +193,7 @@ export class Core {
       ...(explainKill ? { explainKill } : {}),
       onEnd: (reason) => this.mux.ended(reason),
       onHot: (again) => {
-        this.liveness.reset(Date.now());
+        this.liveness.reset(monotonicMs());
         if (again === undefined) return;
         this.broadcast.notify(BRIDGE_NOTIFICATION.restarted, { boot, reason: again });
       },

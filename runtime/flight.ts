@@ -1,3 +1,4 @@
+import { monotonicMs } from "#lib/clock.ts";
 import type { Range } from "#lib/scan.ts";
 import { RPC_ERROR, type RpcError } from "#protocol/envelope.ts";
 import { RequestIds } from "./ids.ts";
@@ -47,7 +48,7 @@ export interface Pending {
 interface Open {
   id: number;
   pending: Pending;
-  /** ms since the epoch; Infinity = lasts. */
+  /** On the monotonic clock; Infinity = lasts. */
   deadline: number;
 }
 
@@ -134,7 +135,7 @@ export class Flight {
 
   #forward(pending: Pending): void {
     const lasting = LASTING.has(pending.method);
-    const deadline = lasting ? Number.POSITIVE_INFINITY : Date.now() + timeoutOf(pending);
+    const deadline = lasting ? Number.POSITIVE_INFINITY : monotonicMs() + timeoutOf(pending);
     const open: Open = { id: 0, pending, deadline };
     const { id, pieces } = this.#ids.forward(pending.line, pending.at, open);
     open.id = id;

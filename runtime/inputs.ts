@@ -1,3 +1,4 @@
+import { monotonicMs } from "#lib/clock.ts";
 import type { Logger } from "#lib/logger.ts";
 import { RPC_ERROR, type RpcError } from "#protocol/envelope.ts";
 import { actsOnWorld } from "#protocol/turn-items.ts";
@@ -84,7 +85,7 @@ export class Inputs {
     }
     const live = this.#live.get(input);
     if (live && live.waiters.length < MAX_WAITERS) {
-      live.waiters.push({ peer, id, method, deadline: Date.now() + WAIT_MS });
+      live.waiters.push({ peer, id, method, deadline: monotonicMs() + WAIT_MS });
       return { kind: "answered" };
     }
     if (live) return refused(`input ${input} is being started and too many wait for it`, "busy");

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { monotonicMs } from "#lib/clock.ts";
 import { ArgusError, isErrno } from "#lib/errors.ts";
 import { type ProcessEntry, processTable } from "#lib/process-table.ts";
 import type { Isolation } from "./isolation.ts";
@@ -21,11 +22,11 @@ const MAX_ROUNDS = 50;
  * when some do not die in 10 s.
  */
 export async function killAgent({ isolation, podUid }: KillOptions): Promise<void> {
-  const deadline = Date.now() + DEADLINE_MS;
+  const deadline = monotonicMs() + DEADLINE_MS;
   for (;;) {
     const found = await sessionProcesses(podUid);
     if (found.length === 0) return;
-    if (Date.now() > deadline) {
+    if (monotonicMs() > deadline) {
       const message = "processes of the session do not end after SIGKILL";
       throw new ArgusError("Timeout", message, { pids: found.slice(0, 20) });
     }

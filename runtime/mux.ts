@@ -1,4 +1,5 @@
 import { isUtf8 } from "node:buffer";
+import { monotonicMs } from "#lib/clock.ts";
 import { type LineScan, scanLine, stringAt, valueAt } from "#lib/scan.ts";
 import type { HelloParams } from "#protocol/bridge.ts";
 import { RPC_ERROR, type RpcError } from "#protocol/envelope.ts";
@@ -36,7 +37,7 @@ export interface MuxParts {
 export class Mux {
   readonly #parts: MuxParts;
   #garbage = 0;
-  #activeAt = Date.now();
+  #activeAt = monotonicMs();
 
   constructor(parts: MuxParts) {
     this.#parts = parts;
@@ -47,7 +48,7 @@ export class Mux {
     return this.#garbage;
   }
 
-  /** When the app-server and a peer last had to do with each other (ms since the epoch). */
+  /** When the app-server and a peer last had to do with each other (on the monotonic clock). */
   get activeAt(): number {
     return this.#activeAt;
   }
@@ -81,7 +82,7 @@ export class Mux {
     if (!scan.id || scan.method) {
       return this.#complain(peer, RPC_ERROR.invalidRequest, "The line has neither id nor method");
     }
-    this.#activeAt = Date.now();
+    this.#activeAt = monotonicMs();
     this.#parts.asks.answer(peer, line, scan);
   }
 
@@ -123,7 +124,7 @@ export class Mux {
     const id = Buffer.from(line.subarray(scan.id.start, scan.id.end));
     if (method.startsWith("bridge/"))
       return this.#own({ peer, id }, method, valueAt(line, scan.params));
-    this.#activeAt = Date.now();
+    this.#activeAt = monotonicMs();
     if (method === "thread/unsubscribe") {
       // All peers share one subscription: forwarded, it would silence the others.
       return this.#parts.broadcast.tell(peer, resultLine(id, { status: "unsubscribed" }));
@@ -136,7 +137,7 @@ export class Mux {
   #notified(peer: Peer, method: string, line: Buffer): void | Promise<void> {
     if (method === "initialized" || method.startsWith("bridge/")) return;
     const { supervisor, requests, threads } = this.#parts;
-    this.#activeAt = Date.now();
+    this.#activeAt = monotonicMs();
     const write = () => {
       if (!peer.gone) supervisor.write(...threads.toAppServer(line));
     };
@@ -184,8 +185,8 @@ export class Mux {
 
   #spoke(line: Buffer, scan: LineScan): void {
     const { asks, observer, broadcast } = this.#parts;
-    this.#activeAt = Date.now();
-    if (scan.id) return asks.fromAppServer(line, scan, Date.now());
+    this.#activeAt = monotonicMs();
+    if (scan.id) return asks.fromAppServer(line, scan, monotonicMs());
     const method = stringAt(line, scan.method) ?? "";
     if (method === "serverRequest/resolved") {
       const resolved = asks.resolved(line, scan);

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { monotonicMs } from "#lib/clock.ts";
 import { type LineScan, valueAt } from "#lib/scan.ts";
 import type { Busy } from "./busy.ts";
 import type { Inputs } from "./inputs.ts";
@@ -41,7 +42,7 @@ export class Observer {
         onTurnEnd();
       }),
       "thread/status/changed": reader(Status, ({ threadId, status }) => {
-        busy.statusChanged(threadId, status.type, Date.now());
+        busy.statusChanged(threadId, status.type, monotonicMs());
         if (status.type === "notLoaded") threads.unloaded(threadId);
       }),
       "item/started": reader(Item, ({ turnId, item }) => inputs.itemStarted(turnId, item)),

@@ -1,3 +1,4 @@
+import { monotonicMs } from "#lib/clock.ts";
 import { errorMessage } from "#lib/errors.ts";
 import { scanLine } from "#lib/scan.ts";
 import { RPC_ERROR, type RpcError } from "#protocol/envelope.ts";
@@ -75,7 +76,7 @@ export class Requests {
     const { supervisor, signal, why } = this.#options;
     const held = this.#heldSince.get(peer) ?? 0;
     // A hold that was given up before the app-server ran again is over.
-    const since = held > supervisor.hotAt ? held : Date.now();
+    const since = held > supervisor.hotAt ? held : monotonicMs();
     this.#heldSince.set(peer, since);
     try {
       await supervisor.ready(since + HOLD_MS, signal);
@@ -250,7 +251,7 @@ export class Requests {
   /** The thread is this peer's now: true; a steer claims nothing, but only the turn's owner may send it. */
   #claim({ peer, method }: Request, threadId: string): boolean {
     const { busy } = this.#options;
-    const now = Date.now();
+    const now = monotonicMs();
     if (method === "turn/steer") {
       if (busy.isForeign(threadId, peer, now)) throw new RpcFailure(busyError({ threadId }));
       return false;

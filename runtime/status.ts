@@ -1,3 +1,4 @@
+import { monotonicMs } from "#lib/clock.ts";
 import type { BridgeState, BridgeStatus, TerminationMessage } from "#protocol/bridge.ts";
 import type { Core } from "./core.ts";
 import type { InstallStatus } from "./install-loop.ts";
@@ -67,7 +68,7 @@ export function statusOf(core: Core, facts: Facts): BridgeStatus {
     state,
     ...(reason === undefined ? {} : { reason }),
     peers,
-    busyThreads: core.busy.count(Date.now()),
+    busyThreads: core.busy.count(monotonicMs()),
     openApprovals: core.asks.size,
     restarts: core.supervisor.restarts,
     garbageLines: core.mux.garbage,
@@ -88,7 +89,7 @@ export function readiness(core: Core): { ok: boolean; reason: string } {
   const { state } = core.state;
   if (state === "parked") return { ok: true, reason: "parked" };
   if (state !== "hot") return { ok: false, reason: core.state.why() };
-  const ok = core.liveness.answers(Date.now());
+  const ok = core.liveness.answers(monotonicMs());
   return { ok, reason: ok ? "hot" : "the app-server does not answer" };
 }
 

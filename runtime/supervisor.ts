@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { backoffMs } from "#lib/clock.ts";
+import { backoffMs, monotonicMs } from "#lib/clock.ts";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
 import type { BridgeState } from "#protocol/bridge.ts";
@@ -57,7 +57,7 @@ export class Supervisor {
     return this.#hot;
   }
 
-  /** When it last became hot (ms since the epoch); 0 = never. */
+  /** When it last became hot (on the monotonic clock); 0 = never. */
   get hotAt(): number {
     return this.#hotAt;
   }
@@ -89,9 +89,9 @@ export class Supervisor {
       if (this.#asked("park")) await this.#parked();
       else if (failures > 0) await this.#backOff(failures, signal);
       if (this.#asked("stop")) return;
-      const started = Date.now();
+      const started = monotonicMs();
       const reason = await this.#live(endedBy, signal);
-      const stable = Date.now() - started >= STABLE_MS;
+      const stable = monotonicMs() - started >= STABLE_MS;
       const asked = !this.#asked("no");
       failures = asked ? 0 : stable ? 1 : failures + 1;
       endedBy = asked ? undefined : reason;
@@ -100,13 +100,13 @@ export class Supervisor {
   }
 
   /**
-   * Resolves when the app-server is hot, started if it is parked. Throws Unavailable at the deadline (ms since the epoch),
+   * Resolves when the app-server is hot, started if it is parked. Throws Unavailable at the deadline (on the monotonic clock),
    * with the reason.
    */
   async ready(deadline: number, signal: AbortSignal): Promise<void> {
     this.#wanted.resolve();
     while (!this.#hot) {
-      const left = deadline - Date.now();
+      const left = deadline - monotonicMs();
       if (left <= 0 || this.#rest === "stop" || signal.aborted) throw this.#unavailable();
       const stop = new AbortController();
       const either = AbortSignal.any([signal, stop.signal]);
@@ -228,7 +228,7 @@ export class Supervisor {
 
   #setHot(hot: boolean): void {
     this.#hot = hot;
-    if (hot) this.#hotAt = Date.now();
+    if (hot) this.#hotAt = monotonicMs();
     const changed = this.#changed;
     this.#changed = Promise.withResolvers();
     changed.resolve();

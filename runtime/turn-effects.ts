@@ -1,3 +1,4 @@
+import { monotonicMs } from "#lib/clock.ts";
 import type { Busy } from "./busy.ts";
 import { parseAnswer } from "./caller.ts";
 import type { Inputs } from "./inputs.ts";
@@ -22,7 +23,7 @@ export function turnEffects(
       const { result, error } = parseAnswer(line);
       const { turn, queued } = outcomeOf(result);
       if (claimed && error) busy.rejected(threadId);
-      else if (claimed) busy.accepted(threadId, turn, Date.now());
+      else if (claimed) busy.accepted(threadId, turn, monotonicMs());
       if (input === undefined) return true;
       if (error) inputs.neverStarted(input, error);
       else if (turn !== undefined) inputs.accepted(input, turn);

@@ -57,7 +57,7 @@ export class Follower {
   async #look(key: string, cron: ArgusCron, lastRun: LastRun): Promise<Followed | undefined> {
     const known = this.#following.get(key);
     const of = known?.slot === lastRun.slot ? known : { attempts: 0, notBeforeMs: 0 };
-    if (of.notBeforeMs > this.#clock.now()) return undefined;
+    if (of.notBeforeMs > this.#clock.monotonicMs()) return undefined;
     const eventKey = slotKey(cron.metadata.uid ?? "", Date.parse(lastRun.slot));
     const fate = await this.#fate?.(cron.spec.sessionRef.name, eventKey);
     if (!fate) return undefined;
@@ -75,7 +75,7 @@ export class Follower {
   #later(key: string, { slot, attempts, fate }: { slot: string; attempts: number; fate?: Fate }) {
     const isAnswered = fate?.state !== "GatewayTooOld";
     const waitMs = isAnswered ? backoffMs(attempts, LOOK, this.#random) : Number.POSITIVE_INFINITY;
-    const notBeforeMs = this.#clock.now() + waitMs;
+    const notBeforeMs = this.#clock.monotonicMs() + waitMs;
     this.#following.set(key, { slot, attempts: attempts + 1, notBeforeMs });
   }
 }

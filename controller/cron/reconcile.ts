@@ -119,7 +119,7 @@ export class CronReconciler {
       this.#waiting.delete(key);
       return undefined;
     }
-    if (waiting && clock.now() < againMs(waiting, postMs)) return waiting.result;
+    if (waiting && clock.monotonicMs() < againMs(waiting, postMs)) return waiting.result;
     const result = await post(eventOf(cron, postMs), fence);
     metrics.posted(result, (clock.now() - postMs) / 1000);
     if (result.state !== "failed") {
@@ -127,8 +127,9 @@ export class CronReconciler {
       return result;
     }
     const attempts = waiting ? waiting.attempts + 1 : 0;
-    const busyUntilMs = clock.now() + (result.retryAfterMs ?? 0);
-    const notBeforeMs = Math.max(busyUntilMs, clock.now() + backoffMs(attempts, RETRY, random));
+    const nowMs = clock.monotonicMs();
+    const busyUntilMs = nowMs + (result.retryAfterMs ?? 0);
+    const notBeforeMs = Math.max(busyUntilMs, nowMs + backoffMs(attempts, RETRY, random));
     this.#waiting.set(key, { attempts, slotMs: postMs, result, notBeforeMs, busyUntilMs });
     return result;
   }
@@ -201,7 +202,7 @@ export class CronReconciler {
     const waits = [this.#waiting.get(key)?.notBeforeMs, this.#follower.nextMs(key)];
     const times = waits.filter((time) => time !== undefined);
     if (times.length === 0) return { done: true };
-    return { requeueAfterMs: Math.max(0, Math.min(...times) - clock.now()) };
+    return { requeueAfterMs: Math.max(0, Math.min(...times) - clock.monotonicMs()) };
   }
 }
 

@@ -70,7 +70,7 @@ export class BridgeReader {
     if (!pod.status?.podIP || reading?.busy) return false;
     if (!reading || reading.ready !== isPodReady(pod)) return true;
     // A little early is better than a whole interval late.
-    return this.#clock.now() - reading.atMs >= this.nextMs(pod) * 0.9;
+    return this.#clock.monotonicMs() - reading.atMs >= this.nextMs(pod) * 0.9;
   }
 
   /** After a restart all pods are due at once: none of them may wait for its next look. */
@@ -89,7 +89,7 @@ export class BridgeReader {
 
   #begin(uid: string, pod: Pod): void {
     const old = this.#readings.get(uid);
-    const reading = { ...old, atMs: this.#clock.now(), ready: isPodReady(pod), busy: true };
+    const reading = { ...old, atMs: this.#clock.monotonicMs(), ready: isPodReady(pod), busy: true };
     this.#remember(uid, reading);
     this.#active += 1;
     void this.#read(pod, reading).finally(() => {

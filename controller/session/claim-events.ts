@@ -53,21 +53,21 @@ export class ClaimEvents {
 
   words(claim: PersistentVolumeClaim): string | undefined {
     const reading = this.#readings.get(claim.metadata.uid ?? "");
-    const age = this.#clock.now() - (reading?.atMs ?? Number.NEGATIVE_INFINITY);
+    const age = this.#clock.monotonicMs() - (reading?.atMs ?? Number.NEGATIVE_INFINITY);
     if (age >= READ_INTERVAL_MS * 0.9 && this.#active < MAX_READS) void this.#read(claim, reading);
     return reading?.words;
   }
 
   async #read(claim: PersistentVolumeClaim, old: Reading | undefined): Promise<void> {
     const { uid = "", namespace = "" } = claim.metadata;
-    this.#remember(uid, { ...old, atMs: this.#clock.now() });
+    this.#remember(uid, { ...old, atMs: this.#clock.monotonicMs() });
     this.#active += 1;
     try {
       const fieldSelector = `involvedObject.uid=${uid}`;
       const selection = { namespace, fieldSelector, limit: MAX_EVENTS };
       const { items } = await this.#options.kube.list<ClaimEvent>(events, selection);
       const words = newest(items)?.message?.slice(0, MAX_WORDS);
-      this.#remember(uid, { atMs: this.#clock.now(), words });
+      this.#remember(uid, { atMs: this.#clock.monotonicMs(), words });
       if (words !== old?.words) this.#options.onChange(claim);
     } catch (error) {
       const fields = { claim: keyOf(claim), error: errorMessage(error) };

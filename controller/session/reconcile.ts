@@ -213,7 +213,7 @@ export class SessionReconciler {
   }
 
   #settling(key: string): number {
-    const nowMs = this.#options.clock.now();
+    const nowMs = this.#options.clock.monotonicMs();
     const sinceMs = this.#unsettled.get(key) ?? nowMs;
     this.#unsettled.set(key, sinceMs);
     return sinceMs + this.#settleMs - nowMs;

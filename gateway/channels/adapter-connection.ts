@@ -1,3 +1,4 @@
+import { monotonicMs } from "#lib/clock.ts";
 import { errorMessage } from "#lib/errors.ts";
 import { textFrame } from "#lib/frames.ts";
 import { CHANNEL, MAX_HELD, SUPERSEDED } from "#protocol/channel.ts";
@@ -36,7 +37,7 @@ export class AdapterConnection implements ClientHandler {
   #serving = 0;
   #fullSince: number | undefined;
   #isOver = false;
-  readonly #since = Date.now();
+  readonly #since = monotonicMs();
   readonly #leave: (() => void) | undefined;
 
   constructor(context: GatewayContext) {
@@ -164,7 +165,7 @@ export class AdapterConnection implements ClientHandler {
   #send(message: object): void {
     if (this.#isOver) return;
     const isTaken = this.#client?.send([textFrame(JSON.stringify(message))]) ?? true;
-    if (!isTaken) this.#fullSince ??= Date.now();
+    if (!isTaken) this.#fullSince ??= monotonicMs();
   }
 
   lines(): boolean {

@@ -4,6 +4,7 @@ import type { Logger } from "#lib/logger.ts";
 import type { SessionDocument } from "#protocol/session-document.ts";
 import type { Lane } from "../lanes/lane.ts";
 import type { DocumentWatcher } from "../lanes/lanes.ts";
+import { afterClock } from "../state/clock.ts";
 import { expireDeliveries } from "../state/deliveries.ts";
 import { type Claimant, isHeld } from "../state/outbox.ts";
 import { dueAt, type Head, headsOf } from "./heads.ts";
@@ -131,7 +132,9 @@ export class Outbox implements DocumentWatcher {
     const { lane, name } = entry;
     const now = this.#now();
     try {
-      await lane.state.update((document) => expireDeliveries(document, now, lane.limit));
+      await lane.state.update((document) =>
+        expireDeliveries(afterClock(document, now), now, lane.limit),
+      );
     } catch (error) {
       const facts = { session: name, error: errorMessage(error) };
       this.#options.logger.error(facts, "old deliveries could not be given up; trying again");

@@ -3,6 +3,7 @@ import { backoffMs } from "#lib/clock.ts";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
 import type { OpenTurn } from "#protocol/lane-entry.ts";
 import type { TurnProgress } from "#protocol/lane-methods.ts";
+import { afterClock } from "../state/clock.ts";
 import { nextWork, type Work } from "../state/next.ts";
 import type { SessionState } from "../state/session-state.ts";
 import { firstThread } from "../state/threads.ts";
@@ -109,11 +110,25 @@ export class Lane {
     // Also in the middle of a turn: whoever comes next asks the bridge about it.
     signal.addEventListener("abort", () => this.#link?.close(), { once: true });
     while (!signal.aborted) {
+      await this.#readClock();
       const work = nextWork(this.state.current, this.#options.world.clock.now(), this.#beatAt());
       if (work.do === "rest") await this.#rest(work.until, signal);
       else if (await this.#tried(work, signal)) failures = 0;
       else await this.#pause(backoffMs(failures++, RETRY), signal);
     }
+  }
+
+  /** Never throws: waits that a clock which was set back has made too long are looked at again with the next look. */
+  async #readClock(): Promise<void> {
+    const { world, name } = this.#options;
+    const now = world.clock.now();
+    if (afterClock(this.state.current, now) === this.state.current) return;
+    const facts = { session: name };
+    world.logger.warn(
+      facts,
+      "the clock was set back: what waits for a time waits no longer than it was meant to",
+    );
+    await this.state.update((document) => afterClock(document, now)).catch(() => undefined);
   }
 
   #beatAt(): number | null {

@@ -58,13 +58,13 @@ export class RunningTurn {
   /** What it does, in words. */
   get words(): string {
     const { record, clock } = this.#options;
-    return runningWords(record, this.#stopping, clock.now());
+    return runningWords(record, this.#stopping, clock.monotonicMs());
   }
 
   /** Interrupts it, again and again until it ends. */
   stop(reason: string): void {
     if (this.#stopping || this.#over.signal.aborted) return;
-    this.#stopping = { reason, since: this.#options.clock.now() };
+    this.#stopping = { reason, since: this.#options.clock.monotonicMs() };
     void this.#tell();
     void this.#insist();
   }
@@ -88,7 +88,7 @@ export class RunningTurn {
     const { signal } = this.#over;
     while (!signal.aborted) {
       const until = silentUntil(record, spec);
-      const ms = until === null ? LOOK_MS : until - clock.now();
+      const ms = until === null ? LOOK_MS : until - clock.monotonicMs();
       if (ms <= 0) return this.stop(silenceWords(record, spec));
       await clock.sleep(Math.min(ms, LOOK_MS), signal).catch(() => undefined);
     }
@@ -108,7 +108,7 @@ export class RunningTurn {
   #complain(): void {
     const { turnId, logger, clock } = this.#options;
     if (!this.#stopping || this.#over.signal.aborted) return;
-    if (isStubborn(this.#stopping, clock.now()))
+    if (isStubborn(this.#stopping, clock.monotonicMs()))
       logger.warn({ turn: turnId }, "an interrupted turn does not end");
   }
 

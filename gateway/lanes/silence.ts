@@ -6,7 +6,7 @@ import type { TurnRecord } from "./turn-record.ts";
 export type TurnSpec = ArgusSessionSpec["turn"];
 export const DEFAULT_TURN: TurnSpec = { silenceSeconds: 600, commandSilenceSeconds: 3600 };
 
-/** When the turn has been silent for too long, ms since the epoch; null = never: a person's answer is waited for. */
+/** When the turn has been silent for too long, on the record's monotonic clock; null = never: a person's answer is waited for. */
 export function silentUntil(record: TurnRecord, spec: TurnSpec): number | null {
   if (record.waitsForApproval) return null;
   return record.heardAt + deadline(record, spec) * 1000;
@@ -31,7 +31,7 @@ function minutes(seconds: number): string {
   return seconds % 60 === 0 ? `${seconds / 60} min` : `${seconds} s`;
 }
 
-/** Somebody or the deadline wants the turn to end. Times are ms since the epoch. */
+/** Somebody or the deadline wants the turn to end. `since` is of the monotonic clock. */
 export interface Stopping {
   reason: string;
   since: number;

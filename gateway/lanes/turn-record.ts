@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { monotonicMs } from "#lib/clock.ts";
 import { remember } from "#lib/remember.ts";
 import { actsOnWorld } from "#protocol/turn-items.ts";
 
@@ -43,7 +44,7 @@ export interface TurnRecord {
   waitsForApproval: boolean;
   /** The model could not be reached and is tried again: what it said. */
   trouble: string;
-  /** The last sign of life of its thread. */
+  /** The last sign of life of its thread, on a monotonic clock. */
   heardAt: number;
   /** The thread's history was compacted: it may have lost its context files. */
   compacted: boolean;
@@ -58,7 +59,7 @@ export class TurnRecords {
   readonly #turns = new Map<string, TurnRecord>();
   readonly #now: () => number;
 
-  constructor(now: () => number = Date.now) {
+  constructor(now: () => number = monotonicMs) {
     this.#now = now;
   }
 

@@ -34,7 +34,7 @@ export interface KeeperOptions extends Omit<UseLooksOptions, "clock"> {
   clock?: Clock;
 }
 
-/** What is known of one session object. */
+/** What is known of one session object. Times are of the monotonic clock. */
 interface Kept {
   name: string;
   use: Use;
@@ -58,7 +58,7 @@ export class SessionKeeper implements DocumentWatcher, Running {
   readonly closed: Promise<void>;
   readonly #options: KeeperOptions;
   readonly #clock: Clock;
-  readonly #queue = new WorkQueue({ backoff: { baseMs: 250, maxMs: 30_000 } });
+  readonly #queue: WorkQueue;
   readonly #events: EventRecorder;
   readonly #looks: UseLooks;
   /** By the session object's UID. */
@@ -69,6 +69,8 @@ export class SessionKeeper implements DocumentWatcher, Running {
   constructor(options: KeeperOptions, signal: AbortSignal) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
+    const backoff = { baseMs: 250, maxMs: 30_000 };
+    this.#queue = new WorkQueue({ backoff, clock: this.#clock });
     this.#signal = signal;
     const { kube, logger } = options;
     this.#looks = new UseLooks({ ...options, clock: this.#clock }, signal);
@@ -192,14 +194,14 @@ export class SessionKeeper implements DocumentWatcher, Running {
     if (!session) return undefined;
     const kept = this.#of(session);
     if (session.metadata.deletionTimestamp) {
-      const now = this.#clock.now();
+      const now = this.#clock.monotonicMs();
       kept.closingSince ??= now;
       const { kube, forget } = this.#options;
       const left = kept.closingSince + MAX_CLOSING_MS - now;
       return await endSession(session, left, { kube, lanes, forget, events: this.#events });
     }
     if (kept.written) {
-      if (this.#clock.now() < kept.written.until) return BEHIND_MS;
+      if (this.#clock.monotonicMs() < kept.written.until) return BEHIND_MS;
       delete kept.written;
     }
     const used = await this.#looks.look(session, kept.use);
@@ -237,8 +239,9 @@ export class SessionKeeper implements DocumentWatcher, Running {
       delete kept.restsSince;
       return undefined;
     }
-    kept.restsSince ??= this.#clock.now();
-    const left = kept.restsSince + LINGER_MS - this.#clock.now();
+    const now = this.#clock.monotonicMs();
+    kept.restsSince ??= now;
+    const left = kept.restsSince + LINGER_MS - now;
     return left > 0 ? left : undefined;
   }
 
@@ -255,7 +258,7 @@ export class SessionKeeper implements DocumentWatcher, Running {
       kept.isClearing = true;
       kept.use.allow(this.mayStart(session));
     }
-    kept.written = { status, until: this.#clock.now() + BEHIND_MS };
+    kept.written = { status, until: this.#clock.monotonicMs() + BEHIND_MS };
     try {
       const manager = { fieldManager: FIELD_MANAGER, force: true };
       await this.#options.kube.applyStatus(argusSessions, object, manager);

@@ -40,7 +40,7 @@ export class UseLooks {
   async look(session: ArgusSession, use: Use): Promise<number | undefined> {
     const look = this.#looks.get(use) ?? {};
     this.#looks.set(use, look);
-    const now = this.#options.clock.now();
+    const now = this.#options.clock.monotonicMs();
     if (!use.isOpen) return await this.#again(session, use, look);
     if (use.lines !== look.asked?.lines) {
       look.asked = { lines: use.lines, at: now };
@@ -58,7 +58,7 @@ export class UseLooks {
 
   async #again(session: ArgusSession, use: Use, look: Look): Promise<number | undefined> {
     if (look.againAt === undefined) return undefined;
-    const left = look.againAt - this.#options.clock.now();
+    const left = look.againAt - this.#options.clock.monotonicMs();
     if (left > 0) return left;
     delete look.againAt;
     if (await this.#isUsed(session)) use.isOpen = true;

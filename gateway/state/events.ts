@@ -173,9 +173,14 @@ export function endEvents(
   };
 }
 
+/** How long the event waits before its next turn, ms. */
+export function pauseBefore({ tries }: Pick<LaneEvent, "tries">): number {
+  return RETRY_MS[tries - 1] ?? 0;
+}
+
 function waiting(event: LaneEvent, reason: string, now: number): LaneEvent {
-  const wait = RETRY_MS[event.tries] ?? 0;
-  return { ...event, tries: event.tries + 1, notBefore: now + wait, reason: reasonOf(reason) };
+  const tries = event.tries + 1;
+  return { ...event, tries, notBefore: now + pauseBefore({ tries }), reason: reasonOf(reason) };
 }
 
 /** Accepts a dead event once more under its own key; its former end is forgotten with it. */

@@ -173,6 +173,7 @@ function after(delivery: Delivery, outcome: PartOutcome, now: number): Delivery 
     attempts: delivery.attempts + 1,
     reason: reasonOf(outcome.reason),
     notBefore: now + retryMs,
+    pauseMs: retryMs,
   };
 }
 
@@ -201,7 +202,8 @@ function passed(delivery: Delivery, ref: string | null): Delivery {
 function unclear(delivery: Delivery, reason: string, now: number): Delivery {
   const { sending, again, kind } = delivery;
   const why = { reason: reasonOf(reason), sending: null, claim: null };
-  if (sending?.mode === "edit") return { ...delivery, ...why, notBefore: now + RETRY.baseMs };
+  if (sending?.mode === "edit")
+    return { ...delivery, ...why, notBefore: now + RETRY.baseMs, pauseMs: RETRY.baseMs };
   const isRepeated = !again && (kind === "message" || kind === "notice");
   if (isRepeated) return { ...delivery, ...why, again: true, notBefore: now + AMBIGUOUS_WAIT_MS };
   // Its claim stays with whoever holds it: the next part may follow at once.

@@ -1,6 +1,7 @@
 import { secrets } from "#cluster/resources.ts";
 import type { KubeClient, KubeObject } from "#cluster/types.ts";
 import type { Webhook } from "#crds/webhooks.ts";
+import { monotonicMs } from "#lib/clock.ts";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
 import { remember } from "#lib/remember.ts";
@@ -30,7 +31,7 @@ export class WebhookSecrets {
 
   constructor(options: WebhookSecretsOptions) {
     this.#options = options;
-    this.#now = options.now ?? Date.now;
+    this.#now = options.now ?? monotonicMs;
   }
 
   /** Throws `Unavailable`; why stands in the log, not in the words for strangers. */

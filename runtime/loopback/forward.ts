@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import http, { type IncomingMessage, type ServerResponse } from "node:http";
 import https from "node:https";
 import { pipeline } from "node:stream/promises";
-import { backoffMs, systemClock } from "#lib/clock.ts";
+import { backoffMs, monotonicMs, systemClock } from "#lib/clock.ts";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
 import type { BodyBudget } from "./body.ts";
@@ -75,10 +75,10 @@ export class Forwarder {
         return await this.#send(outgoing);
       } catch (error) {
         outgoing.signal.throwIfAborted();
-        deadline ??= Date.now() + holdMs;
+        deadline ??= monotonicMs() + holdMs;
         if (attempt === 0) logger.warn({ err: error }, "gateway is away, request waits");
         const pause = backoffMs(attempt, RETRY);
-        if (Date.now() + pause > deadline) throw away(holdMs, error);
+        if (monotonicMs() + pause > deadline) throw away(holdMs, error);
         await systemClock.sleep(pause, outgoing.signal);
       }
     }

@@ -41,6 +41,9 @@ test.each(parts)(
       const died = Object.groupBy(victims, (each) => each);
       const deaths = Object.entries(died).map(([name, each]) => `${each.length} × ${name}`);
       console.info(`${count} × kill -9 (${deaths.join(", ")}): ${JSON.stringify(verdict)}`);
+      expect(verdict.wronglyMissed).toBeLessThanOrEqual(
+        (died.controller?.length ?? 0) * storm.names.length,
+      );
       expect(verdict.messages["done"]).toBeGreaterThan(0);
       // Nobody has to help: the next message is answered.
       for (const name of storm.names) {

@@ -82,6 +82,8 @@ export class CronSim {
   readonly #versions: ArgusCron[];
   #session: ArgusSession | undefined = sessionObject();
   #wallMs: number;
+  /** By how much jumps have moved the wall clock. */
+  #jumpedMs = 0;
   #calm = false;
   #replica: Replica;
   #paused: { resume: () => void; ended: Promise<unknown> } | undefined;
@@ -100,6 +102,10 @@ export class CronSim {
 
   get wallMs(): number {
     return this.#wallMs;
+  }
+
+  get monotonicMs(): number {
+    return this.#wallMs - this.#jumpedMs;
   }
 
   get newest(): ArgusCron {
@@ -190,7 +196,9 @@ export class CronSim {
     const { random, schedules } = this.#options;
     if (this.chance(CHANCE.jump)) {
       this.counts.jumps += 1;
-      this.#wallMs += random() < 0.5 ? HOUR_MS : -HOUR_MS;
+      const jumpMs = random() < 0.5 ? HOUR_MS : -HOUR_MS;
+      this.#jumpedMs += jumpMs;
+      this.#wallMs += jumpMs;
       this.#judge.disturbed = true;
       this.#replica.catchUp();
     }
@@ -298,7 +306,11 @@ class Replica {
   constructor(sim: CronSim) {
     this.#sim = sim;
     this.#seen = sim.lastIndex;
-    const clock = { now: () => sim.wallMs, sleep: async () => {} };
+    const clock = {
+      now: () => sim.wallMs,
+      monotonicMs: () => sim.monotonicMs,
+      sleep: async () => {},
+    };
     const fence: Fence = { check: () => {}, signal: new AbortController().signal };
     this.#reconciler = new CronReconciler({
       kube: this.#kube(),

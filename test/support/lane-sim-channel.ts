@@ -135,7 +135,7 @@ export class SimAdapter implements Sender {
   async send(part: Part, { mark }: SendFacts): Promise<PartOutcome> {
     return await this.#sim.effect("adapter", this.#alive, async () => {
       await this.#sim.clock.sleep(SEND_MS);
-      return this.#sim.channel.take(part, mark, this.#sim.clock.now());
+      return this.#sim.channel.take(part, mark, this.#sim.clock.monotonicMs());
     });
   }
 
@@ -152,7 +152,7 @@ export class SimAdapter implements Sender {
       const { signal } = this.#stop;
       const insist = async <T>({ method, params }: { method: string; params: unknown }) =>
         (await this.#insist(method, params)) as T;
-      const more = { link: { insist }, now: () => clock.now(), stopping: signal, signal };
+      const more = { link: { insist }, now: () => clock.monotonicMs(), stopping: signal, signal };
       await deliver(claimed, { sender: this, leaseMs: LEASE_MS, ...more }).catch(() =>
         clock.sleep(AGAIN_MS),
       );

@@ -12,8 +12,9 @@ import { ManualClock } from "./manual-clock.ts";
 const UID = "u1";
 const LIMIT = 512 * 1024;
 const TURN_MS = 2000;
+const HOUR_MS = 3_600_000;
 
-/** What happens at one effect: a process dies before or after it, whoever does it, or the lane's connection is cut. */
+/** What happens at one effect: a process dies before or after it, whoever does it, the lane's connection is cut, or the clock is set. */
 export const FATES = [
   "gatewayBefore",
   "gatewayAfter",
@@ -21,6 +22,8 @@ export const FATES = [
   "adapterAfter",
   "agentAfter",
   "linkAfter",
+  "clockForward",
+  "clockBack",
 ] as const;
 export type Fate = (typeof FATES)[number];
 
@@ -125,7 +128,7 @@ class SimLink implements Link {
     this.#sim = sim;
     this.#alive = alive;
     this.#onTurnEnd = onTurnEnd;
-    this.records = new TurnRecords(() => sim.clock.now());
+    this.records = new TurnRecords(() => sim.clock.monotonicMs());
     sim.bridge.links.add(this);
   }
 
@@ -185,6 +188,8 @@ export class LaneSim {
   readonly #store = new MemoryStore();
   readonly #crashes: readonly { at: number; fate: Fate }[];
   effects = 0;
+  /** Why the session's pod does not run; empty = it does. */
+  podWords = "";
   lane!: Lane;
   #stop = new AbortController();
   #adapter: SimAdapter | undefined;
@@ -225,7 +230,8 @@ export class LaneSim {
         isUp: () => true,
         files: { fetch: () => Promise.reject(new Error("no channel has files here")) },
         watch: () => () => undefined,
-        reach: async ({ onTurnEnd }) => new SimLink(this, alive, onTurnEnd),
+        reach: async ({ onTurnEnd }) =>
+          this.podWords ? { waitsFor: this.podWords } : new SimLink(this, alive, onTurnEnd),
       },
       name: "main",
       uid: UID,
@@ -249,6 +255,8 @@ export class LaneSim {
     const fate = this.#crashes.find(({ at }) => at === index)?.fate;
     if (fate === "gatewayBefore" || fate === "adapterBefore") await this.#kill(fate);
     if (fate === `${doer}Before`) return await never<T>();
+    if (fate === "clockForward") this.clock.jump(HOUR_MS);
+    if (fate === "clockBack") this.clock.jump(-HOUR_MS);
     const done = await act();
     if (fate === "gatewayAfter" || fate === "adapterAfter") await this.#kill(fate);
     if (fate === "agentAfter") this.bridge.agentDies();
@@ -265,6 +273,11 @@ export class LaneSim {
     this.#stop.abort();
     for (const link of this.bridge.links) link.cut();
     await this.#startGateway();
+  }
+
+  /** The gateway dies and is started again. */
+  async restart(): Promise<void> {
+    await this.#kill("gatewayAfter");
   }
 
   stop(): void {

@@ -5,9 +5,10 @@ interface Sleeper {
   wake: () => void;
 }
 
-/** Time that moves only by `advance`, which wakes sleepers in order. */
+/** Time that moves only by `advance`, which wakes sleepers in order, and a wall clock that somebody may set. */
 export class ManualClock implements Clock {
   #nowMs: number;
+  #jumpedMs = 0;
   #sleepers: Sleeper[] = [];
 
   constructor(nowMs = Date.UTC(2030, 0, 1)) {
@@ -15,7 +16,16 @@ export class ManualClock implements Clock {
   }
 
   now(): number {
+    return this.#nowMs + this.#jumpedMs;
+  }
+
+  monotonicMs(): number {
     return this.#nowMs;
+  }
+
+  /** The wall clock is set; nobody who sleeps wakes earlier or later. */
+  jump(ms: number): void {
+    this.#jumpedMs += ms;
   }
 
   get sleepers(): number {

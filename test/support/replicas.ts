@@ -95,6 +95,7 @@ export class Replica {
     const { world, rate } = this.#options;
     return {
       now: () => world.now() * rate,
+      monotonicMs: () => world.monotonicMs() * rate,
       sleep: async (ms, signal) => {
         await world.sleep(ms / rate, signal);
         await this.#running();

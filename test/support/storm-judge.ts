@@ -10,6 +10,8 @@ export interface Verdict {
   events: Record<string, number>;
   slots: Record<string, number>;
   missedSlots: number;
+  /** Posted by a controller that died before it could write so; its successor counted them as missed. */
+  wronglyMissed: number;
   heartbeats: number;
   parts: number;
   markedParts: number;
@@ -37,7 +39,7 @@ export async function judgeStorm(storm: Storm, everySeconds: number): Promise<Ve
   const messages: Record<string, number>[] = [];
   const events: Record<string, number>[] = [];
   const slots: Record<string, number>[] = [];
-  let missedSlots = 0;
+  let [missedSlots, wronglyMissed] = [0, 0];
   for (const name of storm.names) {
     messages.push(await judgeMessages(storm, name));
     const { events: listed } = await storm.call(name, "event/list", { limit: 1000 });
@@ -46,6 +48,7 @@ export async function judgeStorm(storm: Storm, everySeconds: number): Promise<Ve
     const judged = await judgeSlots(storm, { name, rows, everySeconds });
     slots.push(count(judged.states));
     missedSlots += judged.missed;
+    wronglyMissed += judged.wronglyMissed;
   }
   const marked = judgeShown(storm);
   const heartbeats = turnsOf(storm, "Heartbeat response contract:").length;
@@ -55,6 +58,7 @@ export async function judgeStorm(storm: Storm, everySeconds: number): Promise<Ve
     events: total(events),
     slots: total(slots),
     missedSlots,
+    wronglyMissed,
     heartbeats,
     ...parts,
   };
@@ -109,7 +113,7 @@ interface CronStatus {
   missedSchedules?: number;
 }
 
-/** Each slot since the schedule was made is an event of its own, or counted as missed. */
+/** Each slot since the schedule was made is an event of its own, or counted as missed: none is silent. */
 async function judgeSlots(
   { up }: Storm,
   { name, rows, everySeconds }: { name: string; rows: readonly EventRow[]; everySeconds: number },
@@ -128,10 +132,11 @@ async function judgeSlots(
   expect(own.length - decided.length).toBeLessThanOrEqual(1);
   const slots = own.map(({ slot }) => slot).join(", ");
   const since = `${scheduleRevisionTime} until ${lastScheduleTime}`;
-  expect(decided.length + missed, `slots of ${name} since ${since}: ${slots}`).toBe(came);
+  const wronglyMissed = decided.length + missed - came;
+  expect(wronglyMissed, `slots of ${name} since ${since}: ${slots}`).toBeGreaterThanOrEqual(0);
   const states = own.map(({ state }) => state);
   expect(states.every((state) => ["Succeeded", "DeadLettered"].includes(state))).toBe(true);
-  return { states, missed };
+  return { states, missed, wronglyMissed };
 }
 
 /** Each part was shown once, and once more only with the mark. Answers how many were. */

@@ -15,6 +15,7 @@ async function pausesOf(lastsMs: number, dials: number): Promise<number[]> {
   const pauses: number[] = [];
   const clock: Clock = {
     now: () => now,
+    monotonicMs: () => now,
     sleep: async (ms) => {
       pauses.push(ms);
       if (pauses.length === dials) stop.abort();

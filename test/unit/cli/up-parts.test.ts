@@ -15,7 +15,7 @@ import { LogFile } from "#cli/up/log-file.ts";
 import { freePort } from "#cli/up/ports.ts";
 import { installBin, reachableByAll } from "#cli/up/program.ts";
 import { Shutdown } from "#cli/up/shutdown.ts";
-import { systemClock } from "#lib/clock.ts";
+import { monotonicMs, systemClock } from "#lib/clock.ts";
 import { recordProcess, sameProcess } from "#lib/process-record.ts";
 
 function temporary(): string {
@@ -100,7 +100,7 @@ function childOptions(script: string, said: string[]): ChildOptions {
     environment: {},
     log: new LogFile(join(root, "gateway.log")),
     started: new StartedProcesses(join(root, "children.json")),
-    clock: { now: Date.now, sleep: async () => undefined },
+    clock: { now: Date.now, monotonicMs, sleep: async () => undefined },
     say: (line) => said.push(line),
   };
 }

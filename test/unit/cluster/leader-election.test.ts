@@ -146,6 +146,7 @@ test("a clock that is set forward ends the term before it is renewed", async () 
       logger: silentLogger(),
       clock: {
         now: () => clock.now() + wall.shiftMs,
+        monotonicMs: () => clock.monotonicMs(),
         sleep: (ms, signal) => clock.sleep(ms, signal),
       },
       monotonicMs: () => clock.now(),

@@ -68,11 +68,11 @@ test("an adapter that takes nothing is cut off, one that is only behind is not",
   connection.bind(client as unknown as ClientSocket);
   connection.greeted({ channel: "hook", asks: false }, { adapter: "one", epoch: 1 });
   connection.notify("channel/ended", {});
-  connection.tick(Date.now() + 5000);
+  connection.tick(performance.now() + 5000);
   connection.drained();
-  connection.tick(Date.now() + 60_000);
+  connection.tick(performance.now() + 60_000);
   expect(isDestroyed).toBe(false);
   connection.notify("channel/ended", {});
-  connection.tick(Date.now() + 60_000);
+  connection.tick(performance.now() + 60_000);
   expect(isDestroyed).toBe(true);
 });

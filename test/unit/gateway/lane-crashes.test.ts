@@ -60,9 +60,12 @@ async function life(...crashes: { at: number; fate: Fate }[]): Promise<LaneSim> 
   return sim;
 }
 
-function check(sim: LaneSim): void {
+function check(sim: LaneSim, ...crashes: { fate: Fate }[]): void {
   checkTurns(sim);
-  checkReplies(sim);
+  checkReplies(
+    sim,
+    crashes.some(({ fate }) => fate === "clockForward"),
+  );
 }
 
 function checkTurns({ document, bridge }: LaneSim): void {
@@ -92,7 +95,7 @@ function checkTurns({ document, bridge }: LaneSim): void {
 }
 
 /** Each reply ends once, and is shown whole, once or a second time with the mark; what nobody knows is said. */
-function checkReplies({ document, channel, bridge }: LaneSim): void {
+function checkReplies({ document, channel, bridge }: LaneSim, isForward: boolean): void {
   expect(document.deliveries).toEqual([]);
   const ended = document.endedDeliveries;
   expect(new Set(ended.map(({ id }) => id)).size).toBe(ended.length);
@@ -119,7 +122,8 @@ function checkReplies({ document, channel, bridge }: LaneSim): void {
       expect(state).toBe(unclear > 0 ? "ambiguous" : "delivered");
     }
   }
-  expect(channel.hasty).toEqual([]);
+  // A clock that was set forward ends a pause early; the channel asks for it again.
+  if (!isForward) expect(channel.hasty).toEqual([]);
   checkOrder(channel.shown, ended);
 }
 
@@ -145,7 +149,7 @@ test("whoever dies before or after any effect: nothing is lost, nothing happens 
     for (const fate of FATES) {
       const sim = await life({ at, fate });
       try {
-        check(sim);
+        check(sim, { fate });
       } catch (error) {
         throw new Error(`crash ${fate} at effect ${at}`, { cause: error });
       }
@@ -155,6 +159,29 @@ test("whoever dies before or after any effect: nothing is lost, nothing happens 
   console.info(`${points} crashes: ${FATES.length} at each of ${whole.effects} effects`);
   expect(points).toBeGreaterThanOrEqual(400);
 }, 300_000);
+
+test("a pod that is Pending for an hour: the message waits and says for what, over a restart too, and runs once", async () => {
+  const sim = new LaneSim();
+  sim.podWords = "The session's pod is Pending: no node has 4 GiB of memory.";
+  await sim.start();
+  const source = { channel: "c", chatKey: "plain" };
+  const wanted = { id: "in-0", key: "m0", text: "hello", threadId: null, source };
+  await insist(sim, () =>
+    sim.lane.state.reduce((d) => enqueue(d, { ...wanted, now: sim.clock.now(), limit: LIMIT })),
+  );
+  for (let minute = 0; minute < 60; minute += 1) {
+    if (minute === 30) await sim.restart();
+    await sim.clock.advance(60_000);
+    expect(sim.lane.waitsFor).toBe(sim.podWords);
+    expect(sim.document.inputs).toHaveLength(1);
+  }
+  sim.podWords = "";
+  await sim.clock.advance(60_000);
+  sim.stop();
+  expect(sim.document.ended).toMatchObject([{ key: "m0", state: "done" }]);
+  expect(sim.bridge.ran).toHaveLength(1);
+  expect(new Set(sim.channel.shown.map(({ key }) => key)).size).toBe(sim.channel.shown.length);
+});
 
 test("whoever dies several times: the same holds, and a part that was cut twice is told as unclear", async () => {
   const random = randomSource(proofSeed());
@@ -168,7 +195,7 @@ test("whoever dies several times: the same holds, and a part that was cut twice 
     }));
     const sim = await life(...crashes);
     try {
-      check(sim);
+      check(sim, ...crashes);
     } catch (error) {
       throw new Error(`crashes ${JSON.stringify(crashes)}`, { cause: error });
     }
