@@ -1,4 +1,5 @@
 import type { ArgusSessionSpec } from "#crds/argus-session.ts";
+import { commandWords } from "./command-words.ts";
 import type { TurnRecord } from "./turn-record.ts";
 
 // How long a turn may be silent, and what a running turn is doing. Pure.
@@ -22,7 +23,7 @@ function deadline({ commands, joined }: TurnRecord, spec: TurnSpec): number {
 export function silenceWords(record: TurnRecord, spec: TurnSpec): string {
   const [command] = record.commands.values();
   if (command !== undefined) {
-    return `the command \`${command}\` gave no sign of life for ${minutes(spec.commandSilenceSeconds)}.`;
+    return `the command \`${commandWords(command)}\` gave no sign of life for ${minutes(spec.commandSilenceSeconds)}.`;
   }
   return `the agent gave no sign of life for ${minutes(deadline(record, spec))}.`;
 }
@@ -45,7 +46,9 @@ export function runningWords(record: TurnRecord, stopping?: Stopping, now = 0): 
   if (record.waitsForApproval) return "The running turn waits for an approval.";
   if (record.trouble) return `The running turn waits for ${record.trouble}.`;
   const [command] = record.commands.values();
-  if (command !== undefined) return `The running turn executes \`${command.slice(0, 200)}\`.`;
+  if (command !== undefined) {
+    return `The running turn executes \`${commandWords(command).slice(0, 200)}\`.`;
+  }
   return "A turn is running.";
 }
 
