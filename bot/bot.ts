@@ -14,6 +14,7 @@ import { type BotOptions, CHANNEL_NAME } from "./options.ts";
 import { telegramAsks } from "./outbound/asks.ts";
 import { FileSender } from "./outbound/files.ts";
 import { Pace } from "./outbound/pace.ts";
+import { heedPauses } from "./outbound/pauses.ts";
 import { TelegramSender } from "./outbound/sender.ts";
 import { Talk } from "./outbound/talk.ts";
 import { Progress } from "./progress.ts";
@@ -69,6 +70,8 @@ export async function startBot(options: BotOptions, signal: AbortSignal): Promis
 function connect(api: TelegramApi, options: BotOptions, signal: AbortSignal) {
   const { logger, gatewayUrl, gatewayToken, parallel } = options;
   const pace = new Pace();
+  const files = telegramApi(options.botToken, options.apiRoot, FILE_SECONDS);
+  for (const each of [api, files]) each.config.use(heedPauses(pace));
   const late: { adapter?: Adapter } = {};
   const ask = <T>(method: string, params: unknown, result: z.ZodType<T>) => {
     if (!late.adapter) throw new ArgusError("Unavailable", "The bot starts.");
@@ -92,10 +95,7 @@ function connect(api: TelegramApi, options: BotOptions, signal: AbortSignal) {
   const sender = new TelegramSender({
     api,
     pace,
-    files: new FileSender({
-      api: telegramApi(options.botToken, options.apiRoot, FILE_SECONDS),
-      ask,
-    }),
+    files: new FileSender({ api: files, ask }),
     onBegun: (inputId) => progress.answered(inputId),
     onSent: (chatId, message) => progress.sent(chatId, message),
     onMoved,

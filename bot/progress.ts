@@ -136,11 +136,18 @@ export class Progress {
   }
 
   #type(place: Place): void {
-    const { api, logger } = this.#options;
-    const where = place.topic === undefined ? {} : { message_thread_id: place.topic };
-    api.sendChatAction(place.chatId, "typing", where).catch((error: unknown) => {
+    const { pace, logger } = this.#options;
+    const waitMs = pace.aside(TYPING_MS);
+    if (waitMs === undefined) return;
+    void this.#typeIn(place, waitMs).catch((error: unknown) => {
       logger.debug({ error: errorMessage(error) }, "typing was not shown");
     });
+  }
+
+  async #typeIn({ chatId, topic }: Place, waitMs: number): Promise<void> {
+    const where = topic === undefined ? {} : { message_thread_id: topic };
+    await this.#clock.sleep(waitMs);
+    await this.#options.api.sendChatAction(chatId, "typing", where);
   }
 
   #show(running: Running): void {

@@ -2,6 +2,8 @@ import { remember } from "#lib/remember.ts";
 
 /** Below what Telegram allows: it says neither how long its bursts may be nor how it counts. */
 const OVERALL_PER_SECOND = 25;
+/** What shows nothing lasting, such as typing, comes on top. */
+const ASIDES_PER_SECOND = 4;
 const CHAT_BURST = 2;
 const CHAT_MS = 1050;
 const GROUP_PER_MINUTE = 18;
@@ -13,7 +15,10 @@ const MAX_CHATS = 10_000;
 export class Pace {
   readonly #now: () => number;
   readonly #chats = new Map<number, number[]>();
+  /** Chat → until when Telegram wants no message to it. */
+  readonly #paused = new Map<number, number>();
   #overallAt = 0;
+  #asideAt = 0;
 
   constructor(now: () => number = Date.now) {
     this.#now = now;
@@ -28,12 +33,27 @@ export class Pace {
     return at - now;
   }
 
+  /** The next place for something that may as well be left out: how long to wait for it, ms; undefined = longer than `mostMs`, and none is taken. */
+  aside(mostMs: number): number | undefined {
+    const now = this.#now();
+    const at = Math.max(now, this.#asideAt);
+    if (at - now > mostMs) return undefined;
+    this.#asideAt = at + 1000 / ASIDES_PER_SECOND;
+    return at - now;
+  }
+
   /** Telegram named a pause for the chat. */
   pause(chatId: number, ms: number): void {
     const until = this.#now() + ms;
+    remember(this.#paused, chatId, Math.max(until, this.#paused.get(chatId) ?? 0), MAX_CHATS);
     // As if its whole burst were over then.
     const times = Array.from({ length: CHAT_BURST }, () => until - CHAT_MS);
     this.#chats.set(chatId, [...(this.#chats.get(chatId) ?? []), ...times]);
+  }
+
+  /** How long the chat's pause still lasts, ms; 0 = there is none. */
+  pausedFor(chatId: number): number {
+    return Math.max(0, (this.#paused.get(chatId) ?? 0) - this.#now());
   }
 
   #chatAt(chatId: number): number {
