@@ -53,6 +53,7 @@ export async function startBot(options: BotOptions, signal: AbortSignal): Promis
     owners,
     members,
     mainSession,
+    joinUrl: joinUrlOf(options.gatewayUrl),
     logger,
     ...adapter,
   });
@@ -64,6 +65,13 @@ export async function startBot(options: BotOptions, signal: AbortSignal): Promis
   const polling = poll({ api, take, onState, logger }, running);
   const either = Promise.race([polling, adapter.adapter.closed]).finally(() => stop.abort());
   return { closed: Promise.all([either, polling, adapter.adapter.closed]).then(() => undefined) };
+}
+
+/** A name inside of a cluster says nothing to a device. */
+function joinUrlOf(gatewayUrl: string): string | undefined {
+  const { hostname, origin } = new URL(gatewayUrl);
+  const isPublic = hostname.includes(".") && !/\.(svc|local|internal)$/.test(hostname);
+  return isPublic ? origin : undefined;
 }
 
 /** The adapter with everything that shows what it does. */

@@ -40,7 +40,9 @@ export const COMMANDS = [
   { command: "where", description: "which session this chat talks to" },
   { command: "cron", description: "the schedules of this session" },
   { command: "heartbeat", description: "look at HEARTBEAT.md now" },
-  { command: "approve", description: "let somebody in (owners)" },
+  { command: "sessions", description: "the sessions there are; owners talk to another one here" },
+  { command: "nodes", description: "the devices I can use, and how to add one" },
+  { command: "approve", description: "let a person or a device in (owners)" },
   { command: "help", description: "what you can say" },
 ] as const;
 

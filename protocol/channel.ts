@@ -185,7 +185,19 @@ export const ChatCallParams = z.object({
   chatKey: z.string().min(1).max(192),
   method: z.string().max(128),
   params: z.record(z.string(), z.unknown()).default({}),
+  /** Who asks; an owner may ask for more. */
+  personId: PersonId.optional(),
+  allow: AllowedPeople.prefault({}),
 });
+
+/** `channel/switch`: an owner lets the chat talk to another session that there is. */
+export const SwitchParams = z.object({
+  chatKey: z.string().min(1).max(192),
+  session: z.string().min(1).max(253),
+  personId: PersonId,
+  allow: AllowedPeople.prefault({}),
+});
+export const SwitchResult = z.object({ sessionId: z.string(), former: z.string().nullable() });
 
 /** `channel/moved`: a chat has another key from now on; its binding goes with it. */
 export const MovedParams = z.object({
@@ -208,6 +220,7 @@ export const CHANNEL = {
   admit: "channel/admit",
   approve: "channel/approve",
   call: "channel/call",
+  switch: "channel/switch",
   moved: "channel/moved",
   shown: "channel/shown",
   next: "delivery/next",

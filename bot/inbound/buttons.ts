@@ -8,6 +8,7 @@ import { AskAnswerResult, CHANNEL_ASK } from "#protocol/channel-asks.ts";
 import type { TelegramApi } from "../telegram-api.ts";
 import { admission } from "./admission.ts";
 import { chatIn, nameOf } from "./message.ts";
+import { switchTo } from "./owner-commands.ts";
 
 export interface ButtonOptions {
   adapter: Adapter;
@@ -34,10 +35,12 @@ export async function buttonPressed(query: CallbackQuery, options: ButtonOptions
 
 async function pressed({ data = "", message, from }: CallbackQuery, options: ButtonOptions) {
   const [, inputId] = /^retry:([\w-]{1,48})$/.exec(data) ?? [];
+  const [, session] = /^use:([a-z0-9-]{1,63})$/.exec(data) ?? [];
   const [, choice, askId] = /^ask:(\d):([\w-]{1,48})$/.exec(data) ?? [];
   if (!message) return "This button is not known any more.";
   const press = { ...options, from, message };
   if (inputId !== undefined) return await retry(inputId, press);
+  if (session !== undefined) return await use(session, press);
   if (askId !== undefined) return await decide({ askId, choice: Number(choice) }, press);
   return "This button is not known any more.";
 }
@@ -51,6 +54,11 @@ async function retry(inputId: string, { adapter, from, message, ...options }: Pr
   const call = { chatKey, method: "argus/input/retry", params: { inputId } };
   await adapter.ask(CHANNEL.call, call, z.unknown());
   return "Once more, then.";
+}
+
+/** "Talk to …" below the list of sessions; the gateway asks whether it is an owner's. */
+async function use(session: string, { from, message, ...options }: Press) {
+  return await switchTo(session, { ...chatIn(message), person: personOf(from) }, options);
 }
 
 /** A choice below a question. The message is changed by the gateway's news. */

@@ -1,21 +1,28 @@
 import { z } from "zod";
 import type { Adapter } from "#channel/adapter.ts";
 import { ArgusError } from "#lib/errors.ts";
-import { type AdmitResult, ApproveResult, CHANNEL } from "#protocol/channel.ts";
-import type { Talk } from "../outbound/talk.ts";
+import { type AdmitResult, CHANNEL } from "#protocol/channel.ts";
+import type { Saying, Talk } from "../outbound/talk.ts";
 import { COMMANDS, helpWords, WORDS } from "../words.ts";
 import type { Inbound } from "./message.ts";
+import { approve, nodes, sessions } from "./owner-commands.ts";
 
 export interface CommandOptions {
   adapter: Adapter;
   talk: Talk;
   owners: string[];
   members: string[];
+  /** Where devices find the gateway; undefined = not known here. */
+  joinUrl: string | undefined;
 }
 
 type Allowed = Extract<AdmitResult, { state: "allowed" }>;
 /** What the command answers. */
-type Command = (message: Inbound, verdict: Allowed, options: CommandOptions) => Promise<string>;
+type Command = (
+  message: Inbound,
+  verdict: Allowed,
+  options: CommandOptions,
+) => Promise<string | Saying>;
 
 const RUN: Record<(typeof COMMANDS)[number]["command"] | "start", Command> = {
   start: async ({ isGroup }) => (isGroup ? WORDS.groupReady : WORDS.welcome),
@@ -26,6 +33,8 @@ const RUN: Record<(typeof COMMANDS)[number]["command"] | "start", Command> = {
   where,
   cron,
   heartbeat,
+  sessions,
+  nodes,
   approve,
 };
 
@@ -123,27 +132,4 @@ async function cron(message: Inbound, _: Allowed, options: CommandOptions): Prom
 async function heartbeat(message: Inbound, _: Allowed, options: CommandOptions): Promise<string> {
   await call(options, message, { method: "argus/heartbeat/request", result: z.unknown() });
   return "I look at HEARTBEAT.md as soon as I am free. You hear from me if something needs you.";
-}
-
-async function approve(
-  { command, person }: Inbound,
-  { role }: Allowed,
-  { adapter, owners, members }: CommandOptions,
-): Promise<string> {
-  if (role !== "owner") return "Only an owner may let people in.";
-  const [code = "", as] = (command?.words ?? "").split(/\s+/);
-  if (code === "") return "Write the code behind it: /approve ABCD2345";
-  const params = {
-    personId: person.id,
-    code: code.toUpperCase(),
-    role: as === "owner" ? "owner" : "member",
-    allow: { owners, members },
-  };
-  try {
-    const { name } = await adapter.ask(CHANNEL.approve, params, ApproveResult);
-    return `${name} may write to me now.`;
-  } catch (error) {
-    if (error instanceof ArgusError && error.code === "NotFound") return error.message;
-    throw error;
-  }
 }

@@ -28,6 +28,7 @@ export interface HandlerOptions {
   owners: string[];
   members: string[];
   mainSession: string;
+  joinUrl: string | undefined;
   logger: Logger;
 }
 
@@ -74,12 +75,15 @@ export class Handler {
   }
 
   async #other(update: Update): Promise<void> {
-    const { adapter } = this.options;
     if (update.callback_query) return buttonPressed(update.callback_query, this.options);
-    const { migrate_to_chat_id: to, chat } = update.message ?? {};
-    if (to !== undefined && chat) {
-      await adapter.ask(CHANNEL.moved, { from: String(chat.id), to: String(to) }, z.unknown());
-    }
+    const { migrate_to_chat_id: to, migrate_from_chat_id: from, chat } = update.message ?? {};
+    if (to !== undefined && chat) await this.#moved(chat.id, to);
+    if (from !== undefined && chat) await this.#moved(from, chat.id);
+  }
+
+  async #moved(from: number, to: number): Promise<void> {
+    const moved = { from: String(from), to: String(to) };
+    await this.options.adapter.ask(CHANNEL.moved, moved, z.unknown());
   }
 
   async #message(message: Inbound): Promise<void> {

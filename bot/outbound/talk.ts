@@ -1,3 +1,4 @@
+import { InlineKeyboard } from "grammy";
 import { systemClock } from "#lib/clock.ts";
 import { errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
@@ -19,7 +20,15 @@ export interface AnswerPlace {
   messageId: number;
 }
 
+/** Words, with a button in each further line. */
+export interface Saying {
+  text: string;
+  buttons?: { label: string; data: string }[];
+}
+
 const TRIES = 3;
+/** Telegram takes no longer text. */
+const MAX_TEXT = 4000;
 
 /** The bot's own words: answers to commands and to what was not taken. They are no promises: the agent's answers go through the outbox. */
 export class Talk {
@@ -30,16 +39,18 @@ export class Talk {
   }
 
   /** Never throws: what could not be said stands in the log. */
-  async answer(place: AnswerPlace, text: string): Promise<void> {
+  async answer(place: AnswerPlace, words: string | Saying): Promise<void> {
+    const { text, buttons = [] } = typeof words === "string" ? { text: words } : words;
     const { api, pace, logger } = this.#options;
     const where = {
       ...inTopic(place),
       reply_parameters: { message_id: place.messageId, allow_sending_without_reply: true },
+      ...(buttons.length > 0 ? { reply_markup: keyboard(buttons) } : {}),
     };
     for (let tries = 1; ; tries += 1) {
       try {
         await systemClock.sleep(pace.reserve(place.chatId));
-        await api.sendMessage(place.chatId, text, where);
+        await api.sendMessage(place.chatId, text.slice(0, MAX_TEXT), where);
         return;
       } catch (error) {
         const failure = failureOf(error);
@@ -49,4 +60,10 @@ export class Talk {
       }
     }
   }
+}
+
+function keyboard(buttons: NonNullable<Saying["buttons"]>): InlineKeyboard {
+  const rows = new InlineKeyboard();
+  for (const { label, data } of buttons) rows.text(label, data).row();
+  return rows;
 }

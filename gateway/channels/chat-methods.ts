@@ -10,6 +10,7 @@ import {
   ChatCallParams,
   MovedParams,
   ShownParams,
+  SwitchParams,
 } from "#protocol/channel.ts";
 import { methodNamed } from "../argus-methods.ts";
 import type { Principal } from "../auth.ts";
@@ -26,6 +27,7 @@ import {
   type Verdict,
 } from "../state/access.ts";
 import { shownBy } from "../state/inputs.ts";
+import { moveChat } from "../state/move.ts";
 import type { AdapterConnection } from "./adapter-connection.ts";
 import type { AdapterMethod } from "./adapter-frames.ts";
 
@@ -38,6 +40,14 @@ const CALLABLE = new Set([
   "argus/input/retry",
   "argus/heartbeat/request",
   "argus/cron/list",
+  "argus/node/list",
+]);
+/** What only an owner may ask for there. */
+const OWNERS = new Set([
+  "argus/session/list",
+  "argus/person/list",
+  "argus/node/pending",
+  "argus/node/approve",
 ]);
 
 /** Who may write, and what they ask about their session. */
@@ -45,6 +55,7 @@ export const chatMethods: Record<string, AdapterMethod> = {
   [CHANNEL.admit]: admit,
   [CHANNEL.approve]: approveCode,
   [CHANNEL.call]: call,
+  [CHANNEL.switch]: switchSession,
   [CHANNEL.moved]: moved,
   [CHANNEL.shown]: shown,
 };
@@ -111,13 +122,9 @@ async function boundSession(
 }
 
 async function approveCode(connection: AdapterConnection, params: unknown) {
-  const { personId, code, role, allow: named } = ApproveParams.parse(params);
-  const allow = allowOf(connection, named);
+  const { personId, code, role, allow } = ApproveParams.parse(params);
+  demandOwner(connection, { personId, allow });
   const { state } = connection.context;
-  const by = inChannel(connection)(personId);
-  if (roleOf(state.current.access, by, allow) !== "owner") {
-    throw new ArgusError("Forbidden", "Only an owner may let people in.");
-  }
   const { chat = "" } = state.current.access.codes.find((each) => each.code === code) ?? {};
   const { name } = await state.reduce((document) => {
     const { document: access, answer } = approve(document.access, { code, role, now: Date.now() });
@@ -126,22 +133,45 @@ async function approveCode(connection: AdapterConnection, params: unknown) {
   return { name, chat: chat.slice(connection.channel.length + 1) };
 }
 
-/** A method about the chat's own session, by somebody who may use that one only. */
+/** Throws `Forbidden` for anybody else. Answers the owner's id. */
+function demandOwner(
+  connection: AdapterConnection,
+  { personId = "", allow }: { personId?: string | undefined; allow: AllowList },
+): string {
+  const { access } = connection.context.state.current;
+  const by = inChannel(connection)(personId);
+  if (roleOf(access, by, allowOf(connection, allow)) === "owner") return by;
+  throw new ArgusError("Forbidden", "Only an owner may do this.");
+}
+
+/** A method about the chat's own session, by somebody who may use that one only; a few more for an owner. */
 async function call(connection: AdapterConnection, params: unknown): Promise<unknown> {
-  const { chatKey, method, params: given } = ChatCallParams.parse(params);
-  const run = CALLABLE.has(method) ? methodNamed(method) : undefined;
+  const { chatKey, method, params: given, ...who } = ChatCallParams.parse(params);
+  const isOwners = OWNERS.has(method);
+  const run = CALLABLE.has(method) || isOwners ? methodNamed(method) : undefined;
   if (!run) throw new ArgusError("Forbidden", `${method} cannot be called from a chat.`);
+  if (isOwners) demandOwner(connection, who);
   const { context } = connection;
   const name = sessionOf(context.state.current.access, inChannel(connection)(chatKey));
   const session = name === undefined ? undefined : await context.directory.find(name);
   if (!session) throw new ArgusError("NotFound", `Chat ${chatKey} is bound to no session.`);
-  const caller = { context, principal: clientOf(session), session: async () => session };
+  const principal: Principal = isOwners ? { kind: "admin" } : clientOf(session);
+  const caller = { context, principal, session: async () => session };
   try {
     return await run(caller, given);
   } catch (error) {
     if (!(error instanceof z.ZodError)) throw error;
     throw new ArgusError("InvalidInput", error.issues[0]?.message ?? "not valid");
   }
+}
+
+/** Only to a session that there is: a slip of the tongue makes none. */
+async function switchSession(connection: AdapterConnection, params: unknown) {
+  const { chatKey, session, ...who } = SwitchParams.parse(params);
+  const by = demandOwner(connection, who);
+  const chat = inChannel(connection)(chatKey);
+  const { sessionId, former } = await bindChat(connection.context, session, { chat, by });
+  return { sessionId, former };
 }
 
 function clientOf({ metadata, spec }: ArgusSession): Principal {
@@ -153,7 +183,16 @@ function clientOf({ metadata, spec }: ArgusSession): Principal {
 async function moved(connection: AdapterConnection, params: unknown) {
   const { from, to } = MovedParams.parse(params);
   const name = inChannel(connection);
-  await connection.context.state.update((document) => {
+  const { channel, context } = connection;
+  const { directory, lanes, state } = context;
+  // What waits goes first: a repeat of the news ends what a crash left half done.
+  for (const session of directory.sessions()) {
+    const lane = await lanes.of(session).catch(() => undefined);
+    await lane?.state.update((document) =>
+      moveChat(document, { channel, chatKey: from }, { channel, chatKey: to }),
+    );
+  }
+  await state.update((document) => {
     const access = migrateChat(document.access, name(from), name(to));
     return access === document.access ? document : { ...document, access };
   });
