@@ -102,7 +102,6 @@ const { values, positionals } = parseArgs({
   options: { test: { type: "string", short: "t" } },
 });
 const pageFile = join(root, "docs/proof.md");
-const before = await readFile(pageFile, "utf8");
 const isAll = positionals.length === 0;
 const folder = await mkdtemp(join(tmpdir(), "argus-prove-"));
 const reportFile = join(folder, "report.json");
@@ -113,6 +112,8 @@ const tests = await run("vitest", ["run", ...reporters, ...named, ...files]);
 const report = JSON.parse(readFileSync(reportFile, "utf8")) as Report;
 const rows = rowsOf(report, tests.output, values.test);
 const mutation = isAll ? await run(process.execPath, ["scripts/mutate.ts"]) : undefined;
+// Another run may have written meanwhile.
+const before = await readFile(pageFile, "utf8");
 const survivors = mutation
   ? `Mutation of the id rewriting (\`npm run mutate\`): ${mutation.output.trim().split("\n").at(-1) ?? ""}`
   : (before.split("\n").find((line) => line.startsWith("Mutation of")) ?? "");
