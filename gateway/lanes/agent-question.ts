@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { ALLOW, type AskWords, MAX_ASK_CHOICES, MAX_ASK_DETAIL, REFUSE } from "#protocol/ask.ts";
+import { commandWords } from "./command-words.ts";
 
 // What an app-server asks a person, in words with choices, and each choice in its own terms. Pure.
 
@@ -67,7 +68,7 @@ function askedIn(method: string, params: z.infer<typeof Params>, changes = ""): 
     const where = cwd ? ` in ${visible(cwd)}` : "";
     return approval(
       `May I run this command${where}?`,
-      command ?? "(it does not say which)",
+      command ? commandWords(command) : "(it does not say which)",
       reason,
     );
   }

@@ -12,6 +12,7 @@ import {
 import { ArgusUp } from "#test/support/argus-up.ts";
 import { eventually } from "#test/support/eventually.ts";
 import { TINY_JPEG } from "#test/support/tiny-jpeg.ts";
+import { UpSessions } from "#test/support/up-sessions.ts";
 
 // What people see in Telegram, with the real Codex behind it and a model on loopback.
 
@@ -114,6 +115,55 @@ test("a long answer with code comes in parts whose code is code, and nothing of 
   expect(text).not.toContain("```");
   await isAllSaid(ada, /That is all of it/);
 }, 120_000);
+
+test("a file that the agent made comes to the chat when its answer names it", async () => {
+  telegram.people.say(ada, "run: seq 1 1000 > numbers.txt; echo made");
+  await heard(ada, /made\s*$/);
+  telegram.people.say(ada, "send me the numbers\nMEDIA: numbers.txt");
+  await heard(ada, /send me the numbers$/);
+  const file = await telegram.waitFor("the file", () =>
+    telegram.sent(ada).find(({ kind }) => kind === "document"),
+  );
+  const { file_id: id = "", file_name: name } = file.body["document"] as Record<string, string>;
+  expect(name).toBe("numbers.txt");
+  const lines = Array.from({ length: 1000 }, (_, index) => `${index + 1}\n`);
+  expect(telegram.file(id).toString()).toBe(lines.join(""));
+}, 120_000);
+
+test("the agent asks before it runs what nobody allowed: the press of a button decides, and the chat keeps who did", async () => {
+  const carol = telegram.people.person("Carol");
+  const yaml = `
+apiVersion: argus.dev/v1alpha1
+kind: ArgusSession
+metadata: { name: careful }
+spec: { approvals: untrusted, heartbeat: { intervalSeconds: 0 } }
+`;
+  await up.kubectl(["apply", "-f", "-"], yaml);
+  const own = new UpSessions(up);
+  await own.call("careful", "chat/bind", { session: "careful", chat: `telegram:${carol.id}` });
+  await letIn(carol);
+  for (const [button, isDone] of [
+    ["Allow", true],
+    ["Refuse", false],
+  ] as const) {
+    telegram.people.say(carol, `run: touch ${button} && echo done-${button}`);
+    const question = await heard(carol, new RegExp(`❓[^]*touch ${button}`));
+    expect(shown(question)).not.toContain("bash -lc");
+    await telegram.people.press(question, button, carol);
+    await telegram.waitFor("who decided", () => shown(question).endsWith(`${button}: Carol`));
+    const answers = () => messages(carol, /The command said/);
+    await telegram.waitFor("the answer", () => answers().length > (isDone ? 0 : 1), 60_000);
+    expect(/done-\w+\s*$/.test(shown(answers().at(-1) as Stored))).toBe(isDone);
+  }
+}, 180_000);
+
+/** By the code that a stranger is shown. */
+async function letIn(who: Person): Promise<void> {
+  telegram.people.say(who, "hello?");
+  const [code = ""] = /[A-Z2-9]{8}/.exec(shown(await heard(who, /code/))) ?? [];
+  telegram.people.say(ada, `/approve ${code}`);
+  await heard(ada, new RegExp(`${who.user.first_name} may write`));
+}
 
 test("/stop ends a running command, and the chat says so once", async () => {
   telegram.people.say(ada, "run: sleep 4321");

@@ -9,6 +9,8 @@ test.each([
   ["make test", "make test"],
   ["bash script.sh", "bash script.sh"],
   [`bash -lc 'it'"'"'s'`, `bash -lc 'it'"'"'s'`],
+  [`/bin/bash -lc 'rm -rf /it'\\''s'`, "rm -rf /it's"],
+  ["/tmp/evil/bash -lc ls", "/tmp/evil/bash -lc ls"],
   ["bash -lc two words", "bash -lc two words"],
 ])("%s is shown as %s", (line, shown) => {
   expect(commandWords(line)).toBe(shown);
