@@ -68,7 +68,7 @@ export class Calls {
     const sessionId = request.sessionId ?? null;
     const params = parseJson(request.paramsJSON);
     const { value } = parseParams(command, params);
-    const asked = await this.#asked(command, value, sessionId);
+    const asked = await this.#asked(request, value, sessionId);
     const effect = decide(await withoutLinks(await this.#options.policy()), asked);
     const audit = { invoke: id, command, session: sessionId, effect, preview: preview(asked) };
     this.#options.logger.info(audit, "command received");
@@ -93,7 +93,11 @@ export class Calls {
     return this.#options.approvals.allowed(question, ttlMs, signal);
   }
 
-  async #asked(command: string, value: unknown, session: string | null): Promise<Asked> {
+  async #asked(
+    { command, by }: InvokeRequest,
+    value: unknown,
+    session: string | null,
+  ): Promise<Asked> {
     const { path, env, ...given } = value as Given;
     // Whoever feeds a program or ends it does that to what was started, where it was started.
     const { argv, cwd } = this.#jobOf(given, session) ?? given;
@@ -101,6 +105,7 @@ export class Calls {
     return {
       command,
       session,
+      by: by ?? "agent",
       ...(argv ? { argv } : {}),
       ...(folder ? { folder: await realPath(folder) } : {}),
       ...(env ? { envNames: Object.keys(env) } : {}),

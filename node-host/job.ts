@@ -37,6 +37,7 @@ export class Job {
   started: JobStarted | undefined;
   exit: JobExit | undefined;
   readonly ended: Promise<JobExit>;
+  #launched: number | undefined;
   #writes: Promise<unknown> = Promise.resolve();
   #settle: (exit: JobExit) => void = () => undefined;
 
@@ -58,15 +59,20 @@ export class Job {
   }
 
   /** Starts the supervisor; resolves when the program runs or has ended (perhaps because it could not be started). */
-  async launch(order: SupervisorOrder, command: string[], signal: AbortSignal): Promise<void> {
+  async launch(
+    order: SupervisorOrder,
+    { command, marks }: { command: string[]; marks: Record<string, string> },
+    signal: AbortSignal,
+  ): Promise<void> {
     const [program = "", ...args] = command;
     const log = await open(join(this.folder, "supervisor.log"), "a", 0o600);
     const supervisor = spawn(program, [...args, this.folder], {
-      env: { PATH: "/usr/bin:/bin", [SUPERVISOR_MARK]: order.jobId },
+      env: { PATH: "/usr/bin:/bin", ...marks, [SUPERVISOR_MARK]: order.jobId },
       stdio: ["pipe", "ignore", log.fd],
       detached: true,
       windowsHide: true,
     });
+    this.#launched = supervisor.pid;
     await log.close();
     const gone = new Promise<void>((resolve) => {
       supervisor.on("exit", () => resolve());
@@ -132,6 +138,11 @@ export class Job {
     if (!this.stdinWritable)
       throw new NodeError("NOT_RUNNING", "its stdin is closed; start it with stdin: true to write");
     if (size > maxBytes) throw new NodeError("TOO_LARGE", `stdin takes ${maxBytes} bytes in all`);
+  }
+
+  /** Its process id; undefined when the job has ended. */
+  get supervisor(): number | undefined {
+    return this.exit ? undefined : (this.started?.supervisor.pid ?? this.#launched);
   }
 
   get stdinWritable(): boolean {

@@ -26,8 +26,16 @@ export interface JobsOptions {
   supervisor: string[];
   /** What every program gets. */
   env: Record<string, string>;
+  marks?: Record<string, string>;
   defaultCwd: string;
   maxOutputBytes?: number;
+}
+
+/** A job that is not over for the gateway. */
+export interface OpenJob {
+  jobId: string;
+  /** Undefined: it has ended, or it is just being started. */
+  supervisor: number | undefined;
 }
 
 export interface Caller {
@@ -119,7 +127,8 @@ export class Jobs {
       stdin: hasStdin,
       maxOutputBytes: this.#options.maxOutputBytes ?? MAX_OUTPUT_BYTES,
     };
-    await job.launch(order, this.#options.supervisor, this.#signal);
+    const { supervisor, marks = {} } = this.#options;
+    await job.launch(order, { command: supervisor, marks }, this.#signal);
   }
 
   /** The job that a call has started. */
@@ -147,6 +156,12 @@ export class Jobs {
         Number(a.exit !== undefined) - Number(b.exit !== undefined) ||
         b.meta.createdAtMs - a.meta.createdAtMs,
     );
+  }
+
+  open(): OpenJob[] {
+    return [...this.#jobs.values()]
+      .filter((job) => !job.exit || this.isUntold(job))
+      .map(({ meta, supervisor }) => ({ jobId: meta.jobId, supervisor }));
   }
 
   /** Ends that the gateway has not acknowledged, oldest first. */

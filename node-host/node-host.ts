@@ -18,7 +18,7 @@ import { Calls } from "./calls.ts";
 import { dial, type Link } from "./connection.ts";
 import { Files } from "./files.ts";
 import type { Job } from "./job.ts";
-import { exitNotice, Jobs } from "./jobs.ts";
+import { exitNotice, Jobs, type OpenJob } from "./jobs.ts";
 import type { Policy } from "./policy.ts";
 import { Streams } from "./streams.ts";
 import { sleepOr } from "./wait.ts";
@@ -26,13 +26,16 @@ import { sleepOr } from "./wait.ts";
 export interface NodeHostOptions {
   /** `ws://…/nodes/ws` or `wss://…`. */
   url: string;
-  token: string | undefined;
+  /** Read for each connection: it may be renewed. */
+  token: () => Promise<string | undefined>;
   nodeId: string;
   displayName: string;
   version: string;
   stateFolder: string;
   /** Command line of a job's supervisor (`supervise` of supervisor.ts); the job's folder is added. */
   supervisor: string[];
+  /** Marks that supervisors carry, for whoever ends everything of a kind. */
+  marks?: Record<string, string>;
   /** What every program gets, besides what its call adds. */
   env: Record<string, string>;
   /** Working folder of calls that name none, and what file commands may touch when the policy names no roots. */
@@ -43,6 +46,11 @@ export interface NodeHostOptions {
   backoff?: { baseMs: number; maxMs: number };
   /** First pause after another device took this one's id; it doubles. */
   replacedPauseMs?: number;
+}
+
+export interface RunningNodeHost extends Running {
+  /** Jobs that run, with their supervisors' process ids, or whose end the gateway does not know yet. */
+  openJobs(): OpenJob[];
 }
 
 /** Of this process: what it was asked before is not forgotten over its connections. */
@@ -61,10 +69,10 @@ const CONNECTED_MS = 15_000;
 export async function startNodeHost(
   options: NodeHostOptions,
   signal: AbortSignal,
-): Promise<Running> {
+): Promise<RunningNodeHost> {
   const host = new NodeHost(options, signal);
   await host.adopt();
-  return { closed: host.run() };
+  return { closed: host.run(), openJobs: () => host.openJobs() };
 }
 
 class NodeHost {
@@ -88,6 +96,10 @@ class NodeHost {
 
   adopt(): Promise<void> {
     return this.#jobs.adopt();
+  }
+
+  openJobs(): OpenJob[] {
+    return this.#jobs.open();
   }
 
   /** Connects again and again, 1 s to 30 s apart; much rarer once another device has taken this one's id. */
@@ -116,10 +128,9 @@ class NodeHost {
     const stop = AbortSignal.any([over.signal, this.#signal]);
     try {
       const connection = new Connection(this.#options, this.#jobs, this.#calls, this.#approvals);
-      const link = await dial(
-        { ...this.#options, onFrame: (frame) => connection.take(frame) },
-        stop,
-      );
+      const { url, token } = this.#options;
+      const onFrame = (frame: Record<string, unknown>) => connection.take(frame);
+      const link = await dial({ url, token: await token(), onFrame }, stop);
       this.#tellEnd = (job) => void connection.tellEnd(job);
       connection.begin(link, stop);
       const { code, reason } = await link.closed;

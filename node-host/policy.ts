@@ -18,6 +18,8 @@ export const PolicyRule = z.strictObject({
   /** The working folder or the file is this folder or beneath it. */
   folder: z.string().refine(isAbsolute, "give an absolute path").optional(),
   session: z.string().max(128).optional(),
+  /** A person with the gateway's token, or the session's agent: as the gateway says. */
+  by: z.enum(["person", "agent"]).optional(),
 });
 export type PolicyRule = z.infer<typeof PolicyRule>;
 
@@ -36,6 +38,7 @@ export interface Asked {
   /** Absolute and without links: the working folder or the file. */
   folder?: string;
   session: string | null;
+  by: "person" | "agent";
   /** Names that the call sets in the program's environment. */
   envNames?: readonly string[];
 }
@@ -64,7 +67,8 @@ function matches(rule: PolicyRule, asked: Asked): boolean {
     (rule.argv === undefined || rule.argv.every((word, index) => asked.argv?.[index] === word)) &&
     (rule.folder === undefined ||
       (asked.folder !== undefined && within(rule.folder, asked.folder))) &&
-    (rule.session === undefined || rule.session === asked.session)
+    (rule.session === undefined || rule.session === asked.session) &&
+    (rule.by === undefined || rule.by === asked.by)
   );
 }
 

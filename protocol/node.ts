@@ -67,6 +67,8 @@ export const InvokeRequest = z.looseObject({
   timeoutMs: z.number().nullish(),
   /** Whose agent asks; absent from a seed gateway. Jobs belong to the session that started them. */
   sessionId: id.nullish(),
+  /** Who asks: a person with the gateway's token, or (also when absent) the session's agent. */
+  by: z.enum(["person", "agent"]).nullish(),
 });
 export type InvokeRequest = z.infer<typeof InvokeRequest>;
 

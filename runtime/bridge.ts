@@ -17,6 +17,7 @@ import { Listener } from "./listener.ts";
 import { type Loopback, startLoopback } from "./loopback.ts";
 import { withNpmPrefix } from "./npm-prefix.ts";
 import { type BridgeOptions, pick } from "./options.ts";
+import { OwnNode } from "./own-node.ts";
 import { createPressure, type Pressure } from "./pressure.ts";
 import { startProbe } from "./probe.ts";
 import { ResourceWatch } from "./resource-watch.ts";
@@ -60,6 +61,7 @@ class Bridge {
   readonly #end = new AbortController();
   readonly #pressure: Pressure;
   readonly #watch: ResourceWatch;
+  readonly #node = new OwnNode();
   #failure: string | undefined;
   #warning: string | undefined;
   #defaults: TurnDefaults;
@@ -141,6 +143,7 @@ class Bridge {
         own: (method, params) =>
           workspaceRequest({ workspace, digest: this.#digest }, method, params),
         onTurnEnd: () => this.#readDigest(),
+        hasJobs: () => this.#node.openJobs().length > 0,
         ...pick(this.#options.tuning, "askDeadlineMs", "ringBytes", "livenessMs"),
       },
       this.#end.signal,
@@ -173,6 +176,7 @@ class Bridge {
     await listener.closed;
     await watched;
     await this.#loopback?.closed;
+    await this.#node.closed;
     await core.close();
     writeTermination(this.#options.terminationLog, causeOfDeath(last, this.#facts(listener)));
     logger.info("bridge stopped");
@@ -193,6 +197,9 @@ class Bridge {
     if (signal.aborted) return;
     this.#defaults = await this.#chooseDefaults();
     this.#loopback = await startLoopback({ gatewayUrl, tokenFile, logger }, this.#end.signal);
+    const limited = (command: string[]) => this.#limited(command);
+    const rules = { limited, sandbox: () => this.#defaults.sandbox };
+    await this.#node.start(this.#options, rules, this.#end.signal);
     await core.supervisor.run(this.#end.signal);
   }
 
@@ -221,25 +228,24 @@ class Bridge {
   }
 
   async #prepare(): Promise<AppServerCommand> {
-    const { runtime, home, workspace, temporary, agentEnv, podUid } = this.#options;
+    const { podUid } = this.#options;
     const { isolation } = this.#pressure;
     // What the last app-server left would count against the next one; only where it is surely the session's.
-    if (isolation !== "Degraded") await killAgent({ isolation, podUid });
+    const spare = this.#node.openJobs();
+    if (isolation !== "Degraded") await killAgent({ isolation, podUid, spare });
     const { port = 0, secret = "" } = this.#loopback ?? {};
-    const { sandbox } = this.#defaults;
-    const loopback = { port, secret };
     const prepared = await prepareAppServer({
-      runtime,
-      home,
-      workspace,
-      temporary,
-      agentEnv,
-      loopback,
-      sandbox,
+      ...this.#options,
+      loopback: { port, secret },
+      sandbox: this.#defaults.sandbox,
     });
     this.#echo = prepared.echo;
-    const limit = { pids: runtime.pids, enforce: isolation !== "Degraded" };
-    return { ...prepared, command: limitCommand(prepared.command, limit) };
+    return { ...prepared, command: this.#limited(prepared.command) };
+  }
+
+  #limited(command: string[]): string[] {
+    const enforce = this.#pressure.isolation !== "Degraded";
+    return limitCommand(command, { pids: this.#options.runtime.pids, enforce });
   }
 
   async #chooseDefaults(): Promise<TurnDefaults> {
@@ -287,13 +293,9 @@ class Bridge {
   }
 
   #readDigest(): void {
-    heartbeatDigest(this.#options.workspace).then(
-      (digest) => {
-        this.#digest = digest;
-      },
-      () => {
-        this.#digest = undefined;
-      },
-    );
+    const read = heartbeatDigest(this.#options.workspace).catch(() => undefined);
+    void read.then((digest) => {
+      this.#digest = digest;
+    });
   }
 }

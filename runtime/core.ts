@@ -43,6 +43,8 @@ export interface CoreOptions {
   noNewTurns: () => { reason: string; message: string } | undefined;
   own: (method: string, params: unknown) => Promise<unknown> | undefined;
   onTurnEnd: () => void;
+  /** Something runs in the pod beside the app-server. */
+  hasJobs?: () => boolean;
   askDeadlineMs?: number;
   ringBytes?: number;
   livenessMs?: number;
@@ -61,6 +63,7 @@ export class Core {
   readonly #caller: Caller;
   readonly #threads: Threads;
   readonly #journals: Journal[];
+  readonly #hasJobs: () => boolean;
   #parkNotBefore = 0;
 
   /** Opens what is kept on the volume. Throws what the file system says. */
@@ -85,6 +88,7 @@ export class Core {
   private constructor(options: CoreOptions, kept: Kept, signal: AbortSignal) {
     const { boot, logger, protocol, defaults } = options;
     this.#journals = [kept.inputsJournal, kept.threadsJournal, kept.choicesJournal];
+    this.#hasJobs = options.hasJobs ?? (() => false);
     const broadcast = new Broadcast(boot, new Ring(options.ringBytes));
     this.broadcast = broadcast;
     this.state = new StateOfBridge((state, reason) =>
@@ -126,9 +130,9 @@ export class Core {
     return this.busy.count(now) === 0 && this.#flight.size === 0 && this.asks.size === 0;
   }
 
-  /** Whether the app-server could be stopped without anything being lost: also no command runs beyond its turn. */
+  /** Whether the pod could be stopped without anything being lost: also no command runs beyond its turn, and no job. */
   async isUnused(): Promise<boolean> {
-    if (!this.isIdle(monotonicMs())) return false;
+    if (!this.isIdle(monotonicMs()) || this.#hasJobs()) return false;
     if (!this.supervisor.hot) return true;
     return !(await hasBackgroundTerminals(this.#caller, this.#threads.loaded));
   }

@@ -1,4 +1,5 @@
 import type { Logger } from "#lib/logger.ts";
+import type { Running } from "#lib/running.ts";
 import type { RuntimeSpec } from "#protocol/pod.ts";
 import type { Pressure } from "./pressure.ts";
 
@@ -20,10 +21,47 @@ export interface BridgeOptions {
   /** Environment for the agent: the container's own without the ARGUS_* names that are not for it. */
   agentEnv: Record<string, string>;
   logger: Logger;
+  /** Makes the pod a node: commands beside the app-server. */
+  startNode?: StartPodNode;
   /** What tells how much the session uses; default: the kernel. */
   pressure?: Pressure;
   /** Times and bounds that differ from the documented ones. */
   tuning?: BridgeTuning;
+}
+
+/** What runs commands in the pod for the gateway; whoever starts the bridge links it. */
+export type StartPodNode = (options: PodNodeOptions, signal: AbortSignal) => Promise<PodNode>;
+
+export interface PodNodeOptions {
+  /** `runtime:<session>`. */
+  nodeId: string;
+  gatewayUrl: string;
+  /** The pod's own; rotates. */
+  token: () => Promise<string>;
+  stateFolder: string;
+  /** Of commands that name no folder. */
+  cwd: string;
+  /** What file commands may touch. */
+  roots: string[];
+  /** What programs get. */
+  env: Record<string, string>;
+  /** Marks of the pod's processes. */
+  marks: Record<string, string>;
+  /** A command line as it is to be started: under the session's process limit. */
+  limited: (command: string[]) => string[];
+  /** Whether the agent's commands wait for a person's word. */
+  mustAsk: () => boolean;
+  logger: Logger;
+}
+
+export interface PodNode extends Running {
+  /** Jobs that run, or whose end the gateway does not know yet. */
+  openJobs(): OpenJob[];
+}
+
+export interface OpenJob {
+  jobId: string;
+  supervisor: number | undefined;
 }
 
 export interface BridgeTuning {

@@ -18,6 +18,7 @@ import { nodeHostEnvironment, programEnvironment } from "../config/node-host.ts"
 import type { Environment } from "../config.ts";
 import { EXIT } from "../exit.ts";
 import { runUntilSignalled, untilSignalled } from "../lifetime.ts";
+import { nodesUrl } from "../nodes-url.ts";
 
 export interface NodeHostCommand {
   environment: Environment;
@@ -55,7 +56,7 @@ export async function run(options: NodeHostCommand, words: SupervisorWords): Pro
     displayName,
     stateFolder,
     home,
-    token: set.ARGUS_NODE_TOKEN ?? kept?.token,
+    token: async () => set.ARGUS_NODE_TOKEN ?? kept?.token,
     version: packageJson.version,
     supervisor: [process.execPath, process.argv[1] ?? "", ...words],
     env: programEnvironment(options.environment),
@@ -106,16 +107,6 @@ export async function install(
     `Wrote ${file.path}\nNow run:\n${file.next.map((line) => `  ${line}\n`).join("")}`,
   );
   return EXIT.ok;
-}
-
-/** `https://gateway` and `ws://gateway/nodes/ws` mean the same place. */
-export function nodesUrl(text: string): string {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (!url || !/^(https?|wss?):$/.test(url.protocol))
-    throw new ArgusError("InvalidInput", "the gateway's URL begins with https:// or wss://");
-  const path = url.pathname.replace(/\/+$/, "");
-  const full = path.endsWith("/nodes/ws") ? path : `${path}/nodes/ws`;
-  return `${url.protocol.replace(/^http/, "ws")}//${url.host}${full}${url.search}`;
 }
 
 async function textOf(path: string): Promise<string | undefined> {

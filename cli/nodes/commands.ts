@@ -7,7 +7,7 @@ import type { Environment } from "../config.ts";
 import { EXIT } from "../exit.ts";
 import { say } from "../say.ts";
 import { age, table } from "../table.ts";
-import { type GatewayLink, withLink } from "./link.ts";
+import { type GatewayLink, sessionOf, withLink } from "./link.ts";
 import { failed } from "./run.ts";
 
 export interface NodesCommand {
@@ -18,8 +18,10 @@ export interface NodesCommand {
   environment: Environment;
 }
 
-const onLink = <T>(command: NodesCommand, work: (link: GatewayLink) => Promise<T>): Promise<T> =>
-  withLink(findGateway(command), command.session, work);
+const onLink = <T>(
+  command: NodesCommand & { node?: string },
+  work: (link: GatewayLink) => Promise<T>,
+): Promise<T> => withLink(findGateway(command), sessionOf(command.session, command.node), work);
 
 const Rows = z.object({ nodes: z.array(NodeRow) });
 

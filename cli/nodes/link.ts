@@ -113,6 +113,10 @@ function refusal({ code, message }: { code: number; message: string }): ArgusErr
   return new ArgusError(code === RPC_ERROR.invalidParams ? "InvalidInput" : "NotFound", message);
 }
 
+/** A session's own pod names its session. */
+export const sessionOf = (session: string | undefined, node: string | undefined) =>
+  session ?? /^runtime:(.+)$/.exec(node ?? "")?.[1];
+
 /** Does one thing on a connection of its own. */
 export async function withLink<T>(
   gateway: ClientFile,

@@ -8,7 +8,7 @@ import { NODE_STREAM_ENDED, NodeAnswer, NodeStreamEnded } from "#protocol/node-m
 import { type ClientFile, findGateway } from "../client.ts";
 import { EXIT } from "../exit.ts";
 import type { NodesCommand } from "./commands.ts";
-import { GatewayLink, withLink } from "./link.ts";
+import { type GatewayLink, sessionOf, withLink } from "./link.ts";
 import { OutputWriter } from "./output.ts";
 
 export interface RunCommand extends NodesCommand {
@@ -39,6 +39,7 @@ export async function run(command: RunCommand): Promise<number> {
 class RemoteRun {
   readonly #command: RunCommand;
   readonly #gateway: ClientFile;
+  readonly #session: string | undefined;
   /** A repeat after a lost connection is the same call: it starts nothing twice. */
   readonly #callId = randomUUID();
   readonly #offsets: Record<OutputName, number> = { stdout: 0, stderr: 0 };
@@ -49,6 +50,7 @@ class RemoteRun {
   constructor(command: RunCommand, gateway: ClientFile) {
     this.#command = command;
     this.#gateway = gateway;
+    this.#session = sessionOf(command.session, command.node);
     const { raw = false } = command;
     this.#writers = {
       stdout: new OutputWriter(process.stdout, raw),
@@ -60,7 +62,7 @@ class RemoteRun {
     let lastContact = Date.now();
     for (let attempt = 0; ; attempt += 1) {
       try {
-        const end = await withLink(this.#gateway, this.#command.session, (link) => {
+        const end = await withLink(this.#gateway, this.#session, (link) => {
           attempt = 0;
           return this.#follow(link).finally(() => {
             lastContact = Date.now();
@@ -124,9 +126,7 @@ class RemoteRun {
   async interrupt(): Promise<void> {
     this.#interrupted = true;
     process.once("SIGINT", () => process.exit(EXIT.interrupted));
-    await withLink(this.#gateway, this.#command.session, (link) => this.#kill(link)).catch(
-      () => undefined,
-    );
+    await withLink(this.#gateway, this.#session, (link) => this.#kill(link)).catch(() => undefined);
   }
 
   async #kill(link: GatewayLink): Promise<void> {

@@ -29,7 +29,8 @@ export function nodeRoutes(app: FastifyInstance, context: () => GatewayContext):
     if (!wanted.success) throw new ArgusError("InvalidInput", firstIssue(wanted.error));
     const { node, nodeId, command, params, timeoutMs } = wanted.data;
     const call = { node: node ?? nodeId, command, params, callId: `http/${randomUUID()}` };
-    return await context().nodes.invoke(session, { ...call, timeoutMs: timeoutMs ?? undefined });
+    const asked = { ...call, by: "person", timeoutMs: timeoutMs ?? undefined } as const;
+    return await context().nodes.invoke(session, asked);
   });
 }
 

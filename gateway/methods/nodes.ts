@@ -75,7 +75,8 @@ async function list({ nodes, session, isAdmin }: NodeCaller, params: unknown) {
 async function invoke({ nodes, session }: NodeCaller, given: unknown) {
   const { node, command, params, timeoutMs, callId: named } = NodeInvokeParams.parse(given);
   const callId = `client/${named ?? randomUUID()}`;
-  return await nodes.invoke(session, { node, command, params, timeoutMs, callId });
+  const by = "person";
+  return await nodes.invoke(session, { node, command, params, timeoutMs, callId, by });
 }
 
 async function openStream({ nodes, session, streams }: NodeCaller, params: unknown) {

@@ -13,13 +13,14 @@ export interface NodeCall {
   params: unknown;
   /** Unique within the session: a repeat is the same call. */
   callId: string;
+  by: "person" | "agent";
   timeoutMs?: number | undefined;
   signal?: AbortSignal;
 }
 
 /** The call as it goes to a node that may take `returnMs` to be there. Pure. */
 export function callOf({ metadata }: ArgusSession, wanted: NodeCall, returnMs: number): Call {
-  const { command, params, callId } = wanted;
+  const { command, params, callId, by } = wanted;
   const { name: sessionId, uid: sessionUid = "" } = metadata;
   const timeoutMs = wanted.timeoutMs ?? defaultTimeout(command, params);
   return {
@@ -27,10 +28,11 @@ export function callOf({ metadata }: ArgusSession, wanted: NodeCall, returnMs: n
     sessionUid,
     sessionId,
     command,
+    by,
     paramsJSON: JSON.stringify(params ?? {}),
     timeoutMs,
     approvalMs: wanted.timeoutMs ?? DEFAULT_APPROVAL_MS,
-    waitMs: Math.min(timeoutMs, returnMs),
+    waitMs: Math.min(wanted.timeoutMs ?? returnMs, returnMs),
   };
 }
 

@@ -17,6 +17,7 @@ export interface Call {
   sessionUid: string;
   sessionId: string;
   command: string;
+  by: "person" | "agent";
   paramsJSON: string;
   /** How long an answer is waited for. */
   timeoutMs: number;
@@ -143,9 +144,10 @@ export class NodeCalls {
     if (!pending.sent) this.#endAfter(pending, call.timeoutMs);
     pending.sent = true;
     pending.boot = link.boot;
-    const { id, command, paramsJSON, approvalMs: timeoutMs, sessionId } = call;
+    const { id, command, by, paramsJSON, approvalMs: timeoutMs, sessionId } = call;
     const { nodeId } = link;
-    link.send("node.invoke.request", { id, nodeId, command, paramsJSON, timeoutMs, sessionId });
+    const asked = { id, nodeId, command, by, paramsJSON, timeoutMs, sessionId };
+    link.send("node.invoke.request", asked);
   }
 
   #endAfter(pending: Pending, ms: number): void {

@@ -8,12 +8,13 @@ import type { LaneContext } from "../context.ts";
 import type { Lanes } from "../lanes/lanes.ts";
 import { type ApprovalListener, Approvals } from "./approvals.ts";
 import { callOf, type NodeCall } from "./call-of.ts";
-import { failure, type Outcome } from "./calls.ts";
+import { type Call, failure, type Outcome } from "./calls.ts";
 import { Devices } from "./devices.ts";
 import { NodeDoor } from "./door.ts";
 import { JobExits } from "./exits.ts";
 import type { NodeLink } from "./link.ts";
 import { Node } from "./node.ts";
+import { isOwnNode, isUp, needPod, ownNodeId } from "./own-pod.ts";
 import { Pairings } from "./pairings.ts";
 import type { OpenStream, StreamSink } from "./streams.ts";
 import { resolveNode, rowsOf } from "./view.ts";
@@ -21,6 +22,8 @@ import { resolveNode, rowsOf } from "./view.ts";
 const PING_MS = 15_000;
 /** After a start, or a cut, a call waits this long for its node. */
 const RETURN_MS = 20_000;
+/** A session's pod may have to be made first. */
+const POD_MS = 120_000;
 
 export interface NodesOptions {
   context: LaneContext;
@@ -63,11 +66,16 @@ export class Nodes {
     signal.addEventListener("abort", () => this.#stop(timer), { once: true });
   }
 
-  /** The nodes that the session may use, connected or not, by name. */
+  /** The devices that the session may use, connected or not, and its own pod while that is there, by name. */
   list(session: ArgusSession): NodeRow[] {
+    const own = ownNodeId(session);
+    return this.#known(session).filter(({ nodeId, connected }) => connected || nodeId !== own);
+  }
+
+  /** A pod that is not there is made for whoever asks it. */
+  #known(session: ArgusSession): NodeRow[] {
     const devices = this.devices.list.filter((each) => mayUse(each, session));
-    const own = this.#nodes.get(`runtime:${session.metadata.name}`);
-    return rowsOf(devices, own?.link, (id) => this.#nodes.get(id)?.link);
+    return rowsOf(devices, ownNodeId(session), (id) => this.#nodes.get(id)?.link);
   }
 
   /** All of them, with their sessions. */
@@ -81,20 +89,30 @@ export class Nodes {
 
   /** Asks a node of the session. Never rejects; throws only for a node that cannot be named: `NotFound`, `InvalidInput`. */
   async invoke(session: ArgusSession, call: NodeCall): Promise<NodeAnswer> {
-    const row = resolveNode(this.list(session), call.node, session.metadata.name);
+    const row = resolveNode(this.#known(session), call.node, session.metadata.name);
     const outcome = await this.#ask(session, row.nodeId, call);
     return { ...outcome, nodeId: row.nodeId, command: call.command };
   }
 
   async #ask(session: ArgusSession, nodeId: string, wanted: NodeCall): Promise<Outcome> {
-    const { command, signal } = wanted;
+    const { directory, keeper } = this.#options.context;
+    const use = isOwnNode(nodeId) ? keeper.useOf(session) : undefined;
+    const isThere = !use || (use.isAllowed && isUp(directory.podOf(session)));
+    const call = callOf(session, wanted, isThere ? this.#returnMs(nodeId) : POD_MS);
+    const release = use && (await needPod(use, call.waitMs));
+    try {
+      return await this.#send(nodeId, call, wanted.signal);
+    } finally {
+      release?.();
+    }
+  }
+
+  async #send(nodeId: string, call: Call, signal: AbortSignal | undefined): Promise<Outcome> {
     const node = this.#node(nodeId);
-    if (node.link && !node.link.runs(command))
-      return failure("UNSUPPORTED", `${nodeId} does not know ${command}`);
-    const call = callOf(session, wanted, this.#mayReturn(node) ? RETURN_MS : 0);
-    const { id } = call;
+    if (node.link && !node.link.runs(call.command))
+      return failure("UNSUPPORTED", `${nodeId} does not know ${call.command}`);
     const outcome = node.calls.start(call, node.link);
-    const cancel = () => node.calls.cancel(id, node.link);
+    const cancel = () => node.calls.cancel(call.id, node.link);
     if (signal?.aborted) cancel();
     signal?.addEventListener("abort", cancel, { once: true });
     try {
@@ -105,10 +123,11 @@ export class Nodes {
     }
   }
 
-  /** Whether the node was there a moment ago, as far as this process can know. */
-  #mayReturn({ leftAt }: Node): boolean {
+  /** Who was there a moment ago, as far as this process can know, is waited for. */
+  #returnMs(nodeId: string): number {
+    const leftAt = this.#nodes.get(nodeId)?.leftAt ?? 0;
     const now = Date.now();
-    return now - this.#startedAt < 60_000 || (leftAt !== undefined && now - leftAt < 60_000);
+    return now - Math.max(this.#startedAt, leftAt) < 60_000 ? RETURN_MS : 0;
   }
 
   /** A job's output, from these offsets on. Throws as {@link invoke}. */
@@ -117,7 +136,7 @@ export class Nodes {
     wanted: { node: string; jobId: string; stdout: number; stderr: number },
     sink: StreamSink,
   ): OpenStream {
-    const { nodeId } = resolveNode(this.list(session), wanted.node, session.metadata.name);
+    const { nodeId } = resolveNode(this.#known(session), wanted.node, session.metadata.name);
     const { jobId, stdout, stderr } = wanted;
     const { name, uid = "" } = session.metadata;
     const facts = { jobId, sessionUid: uid, sessionId: name, offsets: { stdout, stderr } };
@@ -215,7 +234,7 @@ export class Nodes {
   #check(node: Node): void {
     const { link } = node;
     const identity = link?.identity;
-    if (node.id.startsWith("runtime:")) return;
+    if (isOwnNode(node.id)) return;
     const device = this.devices.find(node.id);
     const lost = ({ sessionUid }: { sessionUid: string }) =>
       !device?.sessions.some(({ uid }) => uid === sessionUid);
@@ -255,7 +274,16 @@ export class Nodes {
   }
 
   #ping(): void {
-    for (const { link } of this.#nodes.values()) link?.ping();
+    for (const { link } of this.#nodes.values()) {
+      if (link && this.#isOver(link)) link.close(CLOSE.policy, "The pod is gone");
+      else link?.ping();
+    }
+  }
+
+  /** A pod's token was good when it came; the pod may be gone since. */
+  #isOver({ identity }: NodeLink): boolean {
+    if (identity.kind !== "pod") return false;
+    return this.#options.context.directory.podByUid(identity.podUid) === undefined;
   }
 
   #stop(timer: NodeJS.Timeout): void {

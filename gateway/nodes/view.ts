@@ -6,11 +6,13 @@ import type { NodeLink } from "./link.ts";
 /** Devices and the session's own pod, by name. */
 export function rowsOf(
   devices: readonly Device[],
-  own: NodeLink | undefined,
+  /** Id of the session's own pod; undefined = no session's. */
+  own: string | undefined,
   linkOf: (id: string) => NodeLink | undefined,
 ): NodeRow[] {
   const rows = devices.map((device) => row(device, linkOf(device.id)));
-  if (own) rows.push(row({ id: own.nodeId, name: "", platform: "", lastSeenAt: null }, own));
+  const pod = own === undefined ? [] : [{ id: own, name: "", platform: "", lastSeenAt: null }];
+  rows.push(...pod.map((known) => row(known, linkOf(known.id))));
   return rows.toSorted((a, b) => (a.displayName < b.displayName ? -1 : 1));
 }
 

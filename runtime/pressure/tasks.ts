@@ -51,6 +51,12 @@ export async function carriesMark(pid: number, podUid: string): Promise<boolean>
   return `\0${text}`.includes(`\0ARGUS_POD_UID=${podUid}\0`);
 }
 
+/** The job that the process was started for, by the mark of it or of its supervisor. */
+export async function jobOf(pid: number): Promise<string | undefined> {
+  const text = await readFile(`/proc/${pid}/environ`, "latin1").catch(() => "");
+  return /(?:^|\0)ARGUS_JOB_(?:ID|SUPERVISOR)=([^\0]*)/.exec(text)?.[1];
+}
+
 async function readTasks(): Promise<Task[] | undefined> {
   const names = await readdir("/proc").catch(() => undefined);
   if (!names) return undefined;

@@ -52,7 +52,7 @@ async function deviceBehind(rig: GatewayRig, room: () => number) {
   const host = await startNodeHost(
     {
       url: direct.replace(/:\d+/, `:${cutter.port}`),
-      token,
+      token: async () => token,
       ...names,
       version: "0",
       stateFolder: folder,

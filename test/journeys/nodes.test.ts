@@ -91,6 +91,57 @@ test("the real Codex lists its session's devices and runs a command on one", asy
   await client.close();
 }, 120_000);
 
+test("the pod is a node: a person's command runs there at once, the agent's where its sandbox allows it, and neither sees a token", async () => {
+  const name = "codex-nodes";
+  const script = 'echo "$ARGUS_SESSION in $PWD"; env; exit 3';
+  const ran = await cli(["run", `runtime:${name}`, "--", "sh", "-c", script]);
+  expect(ran).toMatchObject({ code: 3, stderr: "" });
+  expect(ran.stdout).toMatch(new RegExp(`^${name} in .*workspace\n`));
+  expect(ran.stdout).not.toMatch(/token|secret|ARGUS_GATEWAY_URL|sk-test/i);
+  expect((await cli(["nodes", "--session", name])).stdout).toMatch(
+    /runtime:codex-nodes .*connected/,
+  );
+  const client = await up.connect({ session: name });
+  const argv = ["sh", "-c", "echo mine"];
+  const text = `tool: mcp__argus/node_invoke ${JSON.stringify({ node: "self", command: "system.run", params: { argv } })}`;
+  const { inputId } = await client.request("argus/input/enqueue", { text });
+  // Nothing isolates this pod: the agent gets out of its sandbox by a person's word only.
+  const asked = await eventually("the question", async () => {
+    const { approvals } = await client.request("argus/node/pending");
+    return (approvals as { approvalId: string; summary: string }[])[0];
+  });
+  expect(asked.summary).toBe("sh -c echo mine");
+  const { stdout } = await cli(["approve", asked.approvalId.slice(0, 8), "--session", name]);
+  expect(stdout).toContain("runs: sh -c echo mine");
+  await client.waitFor(
+    "the turn's end",
+    ({ method, params }) => method === "argus/input/ended" && params?.id === inputId,
+  );
+  expect(model.requests.at(-1)?.outputs.join()).toContain("mine");
+  await client.close();
+}, 90_000);
+
+test("a command wakes a cold session; its job keeps the pod, and the job's end wakes the agent", async () => {
+  const name = "sleepy-pod";
+  const object = `apiVersion: argus.dev/v1alpha1\nkind: ArgusSession\nmetadata: { name: ${name} }\nspec: { heartbeat: { intervalSeconds: 0 }, idle: { suspendAfterSeconds: 30 } }\n`;
+  await up.kubectl(["apply", "-f", "-"], object);
+  await up.kubectl(["wait", "--for=condition=Suspended=True", `asess/${name}`, "--timeout=80s"]);
+  const woken = await cli(["run", `runtime:${name}`, "--", "echo", "awake"]);
+  expect(woken).toEqual({ code: 0, stdout: "awake\n", stderr: "" });
+  const podOf = () => up.kubectl(["get", "pods", "-l", `argus.dev/session=${name}`, "-o", "name"]);
+  const pod = await podOf();
+  const client = await up.connect({ session: name });
+  const params = { argv: ["sh", "-c", "sleep 60; echo done it"], yieldMs: 0 };
+  const call = { node: "self", command: "system.run", params };
+  const started = await client.request("argus/node/invoke", call);
+  expect(started).toMatchObject({ ok: true, payload: { running: true } });
+  await client.close();
+  const turns = model.requests.length;
+  const told = () => model.requests.slice(turns).some(({ prompt }) => prompt.includes("done it"));
+  await eventually("the agent is told of the end", told, 100_000);
+  expect(await podOf()).toBe(pod);
+}, 240_000);
+
 test("argus run goes on where it was when the gateway is killed, and when the node-host is", async () => {
   const script = `i=0; while [ $i -lt 80 ]; do echo line $i; i=$((i+1)); sleep 0.1; done; exit 5`;
   const running = cli(["run", "laptop", "--", "sh", "-c", script]);

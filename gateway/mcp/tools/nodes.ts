@@ -116,7 +116,7 @@ async function invoke(call: ToolCall, { key, ...wanted }: Wanted): Promise<ToolR
   });
   try {
     const named = key === undefined ? `mcp/${callId}` : `key/${key}`;
-    const asked = { ...wanted, node: wanted.node, callId: named, signal };
+    const asked = { ...wanted, node: wanted.node, callId: named, by: "agent", signal } as const;
     return told(await context.nodes.invoke(session, asked));
   } catch (error) {
     if (!(error instanceof ArgusError)) throw error;

@@ -39,26 +39,26 @@ test.skipIf(process.platform !== "linux")(
 const NAMESPACE = ["--user", "--map-root-user", "--pid", "--fork", "--mount-proc"];
 const canMakeNamespace = spawnSync("unshare", [...NAMESPACE, "true"]).status === 0;
 
-test.skipIf(!canMakeNamespace)(
-  "in a namespace of its own under a reaper it ends everything with one call and survives",
-  async () => {
-    const folder = mkdtempSync(join(tmpdir(), "argus-kill-"));
-    // A script's process bears the script's name; this shell waits for its children, as a reaper does.
-    const reaper = join(folder, "tini");
-    writeFileSync(reaper, '#!/bin/sh\nexec 3<&0\n"$@" <&3 &\nwait $!\n');
-    chmodSync(reaper, 0o755);
-    const podUid = randomUUID();
-    const words = [...NAMESPACE, reaper, process.execPath, runner, podUid, "bridge"];
-    const outer = spawn("unshare", words, {
-      env: { ARGUS_POD_UID: podUid, PATH: "/usr/sbin:/usr/bin:/bin" },
-      stdio: ["pipe", "pipe", "inherit"],
-    });
-    const sleeps = () => processesOf(podUid).filter(({ command }) => command.startsWith("sleep"));
-    await eventually("the agent and its runaways", () => sleeps().length === 4);
-    outer.stdin.write("now\n");
-    const said = Buffer.concat((await outer.stdout.toArray()) as Buffer[]).toString();
-    expect(said).toBe("survived UserNamespace\n");
-    expect(sleeps()).toEqual([]);
-    rmSync(folder, { recursive: true });
-  },
-);
+test.skipIf(!canMakeNamespace).each([
+  ["it ends everything with one call and survives", ["bridge"], []],
+  ["jobs are spared with what ran away from them", ["bridge", "spare"], ["sleep 306", "sleep 307"]],
+])("in a namespace of its own under a reaper %s", async (_, modes, left) => {
+  const folder = mkdtempSync(join(tmpdir(), "argus-kill-"));
+  // A script's process bears the script's name; this shell waits for its children, as a reaper does.
+  const reaper = join(folder, "tini");
+  writeFileSync(reaper, '#!/bin/sh\nexec 3<&0\n"$@" <&3 &\nwait $!\n');
+  chmodSync(reaper, 0o755);
+  const podUid = randomUUID();
+  const words = [...NAMESPACE, reaper, process.execPath, runner, podUid, ...modes];
+  const outer = spawn("unshare", words, {
+    env: { ARGUS_POD_UID: podUid, PATH: "/usr/sbin:/usr/bin:/bin" },
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  const sleeps = () => processesOf(podUid).filter(({ command }) => command.startsWith("sleep"));
+  await eventually("all of them", () => sleeps().length === 4 + left.length);
+  outer.stdin.write("now\n");
+  const said = Buffer.concat((await outer.stdout.toArray()) as Buffer[]).toString();
+  expect(said).toBe(["survived UserNamespace", ...left, ""].join("\n"));
+  expect(sleeps()).toEqual([]);
+  rmSync(folder, { recursive: true });
+});
