@@ -234,11 +234,8 @@ class Bridge {
     const spare = this.#node.openJobs();
     if (isolation !== "Degraded") await killAgent({ isolation, podUid, spare });
     const { port = 0, secret = "" } = this.#loopback ?? {};
-    const prepared = await prepareAppServer({
-      ...this.#options,
-      loopback: { port, secret },
-      sandbox: this.#defaults.sandbox,
-    });
+    const given = { loopback: { port, secret }, sandbox: this.#defaults.sandbox };
+    const prepared = await prepareAppServer({ ...this.#options, ...given });
     this.#echo = prepared.echo;
     return { ...prepared, command: this.#limited(prepared.command) };
   }
