@@ -4,14 +4,18 @@ import type { Logger } from "#lib/logger.ts";
 import { remember } from "#lib/remember.ts";
 import type { EndedNotice, ProgressNotice } from "#protocol/channel.ts";
 import { inTopic, type Place, placeOf } from "./chat-key.ts";
+import { plan } from "./format/plan.ts";
 import type { Pace } from "./outbound/pace.ts";
 import type { TelegramApi } from "./telegram-api.ts";
+import { statusWords } from "./words.ts";
 
 /** Telegram shows "typing" for five seconds. */
 const TYPING_MS = 4500;
 /** A turn that is over sooner needs no words about it. */
 const FIRST_WORDS_MS = 3000;
 const EDIT_MS = 4000;
+/** A change of the status message that nobody has answered yet holds up the answer for so long at most. */
+const EDITED_MS = 5000;
 /** The answer takes the status message's place within this, or it is removed. */
 const LEFT_OVER_MS = 10_000;
 /** Without any word about a turn for so long nobody is typing. */
@@ -19,6 +23,11 @@ const SILENT_MS = 15 * 60_000;
 const MAX_WORDS = 200;
 /** Chats whose last answer is remembered. */
 const MAX_CHATS = 10_000;
+
+const FORMATTED = { parse_mode: "HTML" as const };
+
+/** A command is shown as code. */
+const statusHtml = (words: string): string => plan(`⏳ ${words}`)[0]?.html ?? "⏳";
 
 export interface ProgressOptions {
   api: TelegramApi;
@@ -40,6 +49,8 @@ interface Running {
   editedAt: number;
   /** The answer is being sent: nothing may be said over it. */
   isAnswered: boolean;
+  /** Settles when no change of the status message is on its way. */
+  edited: Promise<void>;
   /** The turn has ended. */
   isOver: boolean;
 }
@@ -68,6 +79,7 @@ export class Progress {
       shownWords: "",
       editedAt: 0,
       isAnswered: false,
+      edited: Promise.resolve(),
       isOver: false,
       message: undefined,
     };
@@ -102,10 +114,15 @@ export class Progress {
     running.shownWords = "";
   }
 
-  /** Its answer is being sent. */
-  answered(inputId: string | null): void {
+  /** Its answer is about to be sent. Resolves when no change of the status message can come after it and take its place. */
+  async answered(inputId: string | null): Promise<void> {
     const running = this.#running.get(inputId ?? "");
-    if (running) running.isAnswered = true;
+    if (!running) return;
+    running.isAnswered = true;
+    const settled = new AbortController();
+    const late = this.#clock.sleep(EDITED_MS, settled.signal).catch(() => undefined);
+    await Promise.race([running.edited, late]);
+    settled.abort();
   }
 
   ended({ inputId }: EndedNotice): void {
@@ -153,13 +170,13 @@ export class Progress {
   #show(running: Running): void {
     const { notice, message, since, editedAt, shownWords, isAnswered } = running;
     const now = this.#clock.now();
-    const words = notice?.words.slice(0, MAX_WORDS) ?? "";
+    const words = statusWords(notice?.words ?? "", MAX_WORDS);
     if (isAnswered || running.isOver || !notice || words === "" || words === shownWords) return;
     if (now - since < FIRST_WORDS_MS || now - editedAt < EDIT_MS || message === "pending") return;
     running.shownWords = words;
     running.editedAt = now;
     if (message === undefined) void this.#begin(running, notice);
-    else void this.#edit(running.place, message, words);
+    else void this.#edit(running, message, words);
   }
 
   async #begin(running: Running, notice: ProgressNotice): Promise<void> {
@@ -169,8 +186,8 @@ export class Progress {
     try {
       await this.#clock.sleep(pace.reserve(place.chatId));
       if (running.isAnswered || running.isOver) return;
-      const quiet = { ...inTopic(place), disable_notification: true };
-      const text = `⏳ ${running.shownWords}`;
+      const quiet = { ...inTopic(place), ...FORMATTED, disable_notification: true };
+      const text = statusHtml(running.shownWords);
       const { message_id } = await api.sendMessage(place.chatId, text, quiet);
       const isBelow = (this.#newest.get(place.chatId) ?? 0) < message_id;
       if (isBelow && (await shown(notice, String(message_id)))) running.message = message_id;
@@ -181,11 +198,18 @@ export class Progress {
     }
   }
 
-  async #edit({ chatId }: Place, message: number, words: string): Promise<void> {
+  async #edit(running: Running, message: number, words: string): Promise<void> {
     const { api, pace, logger } = this.#options;
+    const { chatId } = running.place;
     try {
       await this.#clock.sleep(pace.reserve(chatId));
-      await api.editMessageText(chatId, message, `⏳ ${words}`);
+      if (running.isAnswered || running.isOver) return;
+      const sent = api.editMessageText(chatId, message, statusHtml(words), FORMATTED);
+      running.edited = sent.then(
+        () => undefined,
+        () => undefined,
+      );
+      await sent;
     } catch (error) {
       logger.debug({ error: errorMessage(error) }, "a status message was not changed");
     }

@@ -10,7 +10,7 @@ export const WORDS = {
   groupReady: "I am here. Name me or answer one of my messages when you want something.",
   tooFast: "That was a lot at once: this message was not taken. Wait a minute and send it again.",
   nothingRuns: "Nothing is running.",
-  stopping: "Stopped.",
+  stopping: "I stop it.",
   fresh:
     "A new conversation begins with your next message. The old one stays in the agent's history.",
   failed:
@@ -19,6 +19,23 @@ export const WORDS = {
 
 export function pairingWords(code: string): string {
   return `I do not know you yet. Give my owner this code, it is good for an hour:\n\n${code}\n\nThey let you in by writing “/approve ${code}” to me, or with: argus people approve ${code}`;
+}
+
+/** Of a running turn, as the gateway and as the chat say it. */
+const STATUS: readonly [RegExp, string][] = [
+  [/^The running turn executes /, "I am running "],
+  [/^The running turn waits for /, "I wait for "],
+  [/^The running turn is being stopped: .*$/s, "I am stopping."],
+  [/^A turn is running\.$/, "I am at work."],
+];
+
+/** What a running turn does, in Markdown and at most `most` characters; words that are not known stay as they are. Pure. */
+export function statusWords(words: string, most: number): string {
+  const [pattern, own = ""] = STATUS.find(([known]) => known.test(words)) ?? [];
+  const said = pattern ? words.replace(pattern, own) : words;
+  if (said.length <= most) return said;
+  const cut = said.slice(0, most - 2).toWellFormed();
+  return `${cut}…${cut.split("`").length % 2 === 0 ? "`" : ""}`;
 }
 
 const ADVICE: Partial<Record<ErrorCode, string>> = {

@@ -34,8 +34,8 @@ export interface SenderOptions {
   api: TelegramApi;
   pace: Pace;
   files: Pick<FileSender, "turn" | "send">;
-  /** From now on nothing else may be said in place of the answer. */
-  onBegun: (inputId: string | null) => void;
+  /** From now on nothing else may be said in place of the answer. Resolves when nothing of that kind is on its way. */
+  onBegun: (inputId: string | null) => Promise<void>;
   /** A message of an answer is in the chat. */
   onSent: (chatId: number, message: number) => void;
   /** The group has another id. */
@@ -61,6 +61,7 @@ export class TelegramSender implements Sender {
   async turn(part: Part, signal: AbortSignal): Promise<void> {
     const place = placeOf(part.delivery.target.chatKey);
     if (!place) return;
+    await this.#options.onBegun(part.delivery.inputId);
     const path = this.#fileOf(part);
     if (path !== undefined) await this.#options.files.turn(part, path, signal);
     const waitMs = this.#options.pace.reserve(place.chatId);
@@ -76,7 +77,6 @@ export class TelegramSender implements Sender {
         reason: `${part.delivery.target.chatKey} is no chat of Telegram's`,
       };
     }
-    this.#options.onBegun(part.delivery.inputId);
     const waitMs = this.#tooEarly.get(part);
     if (waitMs !== undefined) {
       return {

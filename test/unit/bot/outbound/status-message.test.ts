@@ -1,0 +1,91 @@
+import { Api } from "grammy";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { Pace } from "#bot/outbound/pace.ts";
+import { TelegramSender } from "#bot/outbound/sender.ts";
+import { Progress } from "#bot/progress.ts";
+import { statusWords } from "#bot/words.ts";
+import type { Part } from "#channel/sender.ts";
+import { runningWords } from "#gateway/lanes/silence.ts";
+import { silentLogger } from "#lib/logger.ts";
+import type { Delivery } from "#protocol/delivery.ts";
+import { type FakeTelegram, type Person, startTelegram } from "#test/fakes/telegram.ts";
+import { ManualClock } from "#test/support/manual-clock.ts";
+
+let telegram: FakeTelegram;
+let ada: Person;
+const stop = new AbortController();
+beforeEach(async () => {
+  telegram = await startTelegram();
+  ada = telegram.people.person("Ada");
+});
+afterEach(() => telegram.stop());
+
+test("a change of the status message that is slow on its way does not take the answer's place", async () => {
+  const clock = new ManualClock();
+  const api = new Api(telegram.token, { apiRoot: telegram.url });
+  const slow = Promise.withResolvers<void>();
+  api.config.use(async (call, method, payload, signal) => {
+    if (JSON.stringify(payload).includes("second")) await slow.promise;
+    return await call(method, payload, signal);
+  });
+  const pace = new Pace(() => clock.now());
+  const shown = async () => true;
+  const progress = new Progress({ api, pace, logger: silentLogger(), clock, shown }, stop.signal);
+  const tell = (words: string) =>
+    progress.progress({ sessionId: "s", chatKey: String(ada.id), inputId: "in-1", words });
+  tell("first");
+  await clock.advance(3001);
+  tell("first");
+  await clock.advance(1);
+  const status = await telegram.waitFor("the status message", () => telegram.sent(ada)[0]);
+  await clock.advance(5000);
+  tell("second");
+  await clock.advance(1);
+  const sender = new TelegramSender({
+    api,
+    pace,
+    files: { turn: async () => {}, send: async () => ({ state: "sent", ref: "0" }) },
+    onBegun: (inputId) => progress.answered(inputId),
+    onSent: () => {},
+    onMoved: async () => {},
+  });
+  const delivery = { id: "out-1", inputId: "in-1", text: "the answer", editRef: String(status.id) };
+  const target = { channel: "telegram", chatKey: String(ada.id) };
+  const part: Part = {
+    delivery: { ...delivery, target } as unknown as Delivery,
+    sessionId: "s",
+    number: 0,
+    parts: 1,
+    text: "the answer",
+    key: "out-1.0",
+  };
+  let isTurn = false;
+  const turn = sender.turn(part, stop.signal).then(() => {
+    isTurn = true;
+  });
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(isTurn).toBe(false);
+  slow.resolve();
+  await turn;
+  await sender.send(part, { mode: "edit", mark: "", signal: stop.signal });
+  expect(status.versions.map(({ text }) => text)).toEqual(["⏳ first", "⏳ second", "the answer"]);
+  tell("third");
+  await clock.advance(10_000);
+  expect(status.versions.at(-1)?.text).toBe("the answer");
+});
+
+test("the chat says in its own words what a turn does", () => {
+  const record = { commands: new Map(), waitsForApproval: false, trouble: "" };
+  const said = (change: object, stopping?: { reason: string; since: number }) =>
+    statusWords(runningWords({ ...record, ...change } as never, stopping), 60);
+  expect(said({})).toBe("I am at work.");
+  expect(said({ trouble: "the model (gone)" })).toBe("I wait for the model (gone).");
+  expect(said({ waitsForApproval: true })).toBe("I wait for an approval.");
+  expect(said({}, { reason: "you asked for it.", since: 0 })).toBe("I am stopping.");
+  expect(said({ commands: new Map([["1", "bash -lc 'make test'"]]) })).toBe(
+    "I am running `make test`.",
+  );
+  const long = said({ commands: new Map([["1", "x".repeat(100)]]) });
+  expect(long).toMatch(/^I am running `x+…`$/);
+  expect(long.length).toBeLessThanOrEqual(60);
+});
