@@ -5,8 +5,11 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { StoredState } from "#gateway/state/document.ts";
 import { openFileStore } from "#gateway/store/file.ts";
 import type { Store } from "#gateway/store/store.ts";
+import { LaneBridge } from "#test/fakes/lane-bridge.ts";
+import { eventually } from "#test/support/eventually.ts";
 import { ADMIN, GatewayRig } from "#test/support/gateway.ts";
 import { SmallDisk } from "#test/support/small-disk.ts";
+import { WsClient } from "#test/support/ws-client.ts";
 
 const MIB = 2 ** 20;
 const noDisk = SmallDisk.whyNot();
@@ -94,6 +97,60 @@ onDisk(
       disk.resize(64);
       expect((await fetch(`${rig.url}/readyz`)).status).toBe(200);
       expect((await post(`event-${refused}`)).status).toBe(202);
+    } finally {
+      await rig.stop();
+    }
+  },
+);
+
+onDisk(
+  "a disk that fills up while a turn runs holds its end back, says so, and loses and repeats nothing",
+  async () => {
+    disk = SmallDisk.make(4);
+    const rig = await GatewayRig.start({ stateFolder: join(disk.folder, "state") });
+    const lane = new LaneBridge();
+    try {
+      rig.putSession("main");
+      await rig.putPod("main", lane.onPeer);
+      const client = await WsClient.connect({
+        url: rig.url,
+        token: ADMIN,
+        query: { session: "main" },
+      });
+      const { inputId } = await client.request("argus/input/enqueue", { text: "hello", key: "k" });
+      await eventually("its turn", () => lane.started.length === 1);
+      await writeFile(join(disk.folder, "filler"), Buffer.alloc(8 * MIB)).catch(() => undefined);
+      // Whatever room the files of the store still have is used up too.
+      let refused = "";
+      for (let bytes = 15_000; bytes > 1; bytes = refused ? bytes / 2 : bytes) {
+        const params = { text: "x".repeat(bytes), wakes: false };
+        refused = (await client.ask("argus/event/enqueue", params)).error?.message ?? "";
+      }
+      expect(refused).toContain("disk of the state store is full");
+      lane.end(String(inputId));
+      let said = "";
+      await eventually(
+        "it is said",
+        async () => {
+          said = String((await client.request("argus/input/list"))["waitsFor"]);
+          return said.includes("disk");
+        },
+        20_000,
+      ).catch((error: unknown) => {
+        throw new Error(`it says: ${said}`, { cause: error });
+      });
+      expect((await client.request("argus/input/list"))["ended"]).toEqual([]);
+      disk.resize(64);
+      await eventually(
+        "its end",
+        async () => {
+          const { ended } = await client.request("argus/input/list");
+          return (ended as { state: string }[])[0]?.state === "done";
+        },
+        20_000,
+      );
+      expect(lane.started.filter(({ text }) => text === "hello")).toHaveLength(1);
+      await client.close();
     } finally {
       await rig.stop();
     }
