@@ -9,6 +9,7 @@ import { CHANNEL, ShownResult } from "#protocol/channel.ts";
 import { BotHealth, serveHealth } from "./health.ts";
 import { Handler } from "./inbound/handler.ts";
 import { poll } from "./inbound/poll.ts";
+import { receive } from "./inbound/webhook.ts";
 import { telegramFiles } from "./media/download.ts";
 import { type BotOptions, CHANNEL_NAME } from "./options.ts";
 import { telegramAsks } from "./outbound/asks.ts";
@@ -59,10 +60,14 @@ export async function startBot(options: BotOptions, signal: AbortSignal): Promis
   });
   await announce(api, logger);
   logger.info({ bot: bot.username }, "Telegram bot ready");
-  health.set("telegram", undefined);
   const onState = (reason: string | undefined) => health.set("telegram", reason);
   const take = (updates: Update[]) => handler.take(updates);
-  const polling = poll({ api, take, onState, logger }, running);
+  const { webhook } = options;
+  // The first poll may wait for long; a webhook is there once it is set.
+  if (!webhook) onState(undefined);
+  const polling = webhook
+    ? receive({ api, botToken, webhook, take, onState, logger }, running)
+    : poll({ api, take, onState, logger }, running);
   const either = Promise.race([polling, adapter.adapter.closed]).finally(() => stop.abort());
   return { closed: Promise.all([either, polling, adapter.adapter.closed]).then(() => undefined) };
 }

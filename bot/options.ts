@@ -1,4 +1,5 @@
 import type { Logger } from "#lib/logger.ts";
+import type { WebhookOptions } from "./inbound/webhook.ts";
 
 export interface BotOptions {
   gatewayUrl: string;
@@ -8,6 +9,8 @@ export interface BotOptions {
   botToken: string;
   /** Another Bot API server; undefined = Telegram's. */
   apiRoot: string | undefined;
+  /** Telegram posts its updates; undefined = it is asked for them. */
+  webhook: WebhookOptions | undefined;
   /** Telegram user ids that need no code. */
   owners: string[];
   members: string[];

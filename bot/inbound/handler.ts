@@ -13,6 +13,7 @@ import { admission } from "./admission.ts";
 import { withAlbums } from "./albums.ts";
 import { buttonPressed } from "./buttons.ts";
 import { runCommand } from "./commands.ts";
+import { chatOf } from "./gather.ts";
 import { type Inbound, inboundOf } from "./message.ts";
 import { RateLimit } from "./rate.ts";
 
@@ -129,11 +130,6 @@ export class Handler {
 function textOf({ isGroup, person, context, text }: Inbound): string {
   const said = isGroup ? `${person.name}: ${text}` : text;
   return [context, said].filter(Boolean).join("\n");
-}
-
-function chatOf(update: Update): number {
-  const { message, edited_message: edited, callback_query: pressed } = update;
-  return message?.chat.id ?? edited?.chat.id ?? pressed?.message?.chat.id ?? 0;
 }
 
 /** The bot stops: what it was at is not confirmed and comes again. */

@@ -32,8 +32,11 @@ export interface PollOptions {
 /** Asks Telegram for updates until the signal aborts. Throws when the token is worth nothing. */
 export async function poll(options: PollOptions, signal: AbortSignal): Promise<void> {
   let offset: number | undefined;
+  let isAlone = false;
   for (let failures = 0; !signal.aborted; ) {
     try {
+      if (!isAlone) await withoutWebhook(options, signal);
+      isAlone = true;
       const updates = await wholeBatch(options, offset, signal);
       failures = 0;
       options.onState(undefined);
@@ -48,6 +51,15 @@ export async function poll(options: PollOptions, signal: AbortSignal): Promise<v
     }
   }
   await farewell(options, offset);
+}
+
+/** Telegram gives nothing to who asks while a webhook of an earlier life is set. One that is set later is somebody's doing. */
+async function withoutWebhook({ api, logger }: PollOptions, signal: AbortSignal): Promise<void> {
+  const { url = "" } = await api.getWebhookInfo(grammySignal(signal));
+  if (url === "") return;
+  await api.deleteWebhook({}, grammySignal(signal));
+  const host = URL.canParse(url) ? new URL(url).host : "";
+  logger.warn({ host }, "a webhook was set for this bot; it is removed, for updates are asked for");
 }
 
 /** Updates that nobody has confirmed; when the last is a piece of an album, with what still comes of it. */
@@ -84,7 +96,8 @@ function pauseOf(error: unknown, failures: number): number {
   return Math.max((named ?? 0) * 1000, backoffMs(failures, RETRY));
 }
 
-function pollWords(error: unknown): string {
+/** What keeps updates away, in words. */
+export function pollWords(error: unknown): string {
   if (error instanceof GrammyError && error.error_code === 409) {
     return `${error.description}. Another program asks with this token, or a webhook is set: end it, one of both gets each message.`;
   }

@@ -34,6 +34,13 @@ export const TelegramEnvironment = z.object({
     .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "lower-case letters, digits, dashes")
     .default("main")
     .meta({ description: "Session of the owners' private chats" }),
+  ARGUS_TELEGRAM_WEBHOOK: httpUrl().optional().meta({
+    description:
+      "Address under which Telegram reaches this bot by https and posts updates; absent = it is asked for them",
+  }),
+  ARGUS_TELEGRAM_WEBHOOK_LISTEN: listenAddress("127.0.0.1:8083").meta({
+    description: "Where the bot takes what is posted to ARGUS_TELEGRAM_WEBHOOK",
+  }),
   ARGUS_TELEGRAM_PARALLEL: parallelChats(32),
   ARGUS_LISTEN: listenAddress("127.0.0.1:0").meta({
     description: "Address of /livez and /readyz; none with port 0",
@@ -57,6 +64,9 @@ export function telegramOptions(
     gatewayToken: () => gatewayToken(set),
     botToken: set.ARGUS_TELEGRAM_TOKEN,
     apiRoot: set.ARGUS_TELEGRAM_API,
+    webhook: set.ARGUS_TELEGRAM_WEBHOOK
+      ? { url: set.ARGUS_TELEGRAM_WEBHOOK, listen: set.ARGUS_TELEGRAM_WEBHOOK_LISTEN }
+      : undefined,
     owners: set.ARGUS_TELEGRAM_OWNERS,
     members: set.ARGUS_TELEGRAM_MEMBERS,
     mainSession: set.ARGUS_TELEGRAM_SESSION,

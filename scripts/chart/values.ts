@@ -115,6 +115,13 @@ const Telegram = z.strictObject({
     .union([z.literal(""), httpUrl()])
     .default("")
     .meta({ description: "Another Bot API server; Telegram's when empty" }),
+  webhook: z
+    .union([z.literal(""), z.string().max(1024).regex(/^https:\/\/[^/\s]+(\/\S*)?$/)])
+    .default("")
+    .meta({
+      description:
+        "https address under which Telegram reaches the bot and posts updates: send its path to port 8083 of the bot's Service; the bot asks Telegram when empty",
+    }),
   logLevel: logLevel(),
   resources: resources(
     { cpu: "20m", memory: "96Mi", "ephemeral-storage": "64Mi" },

@@ -37,6 +37,7 @@ export const OTHER: Record<string, [value: unknown, beside?: Values]> = {
   "telegram.members": [["12345"], BOT],
   "telegram.session": ["other", BOT],
   "telegram.apiRoot": ["http://bot-api:8081", BOT],
+  "telegram.webhook": ["https://bot.example.org/hook", BOT],
   "model.upstream": ["http://model:9000"],
   "model.name": ["other"],
   "model.key": ["sk-1"],

@@ -39,6 +39,9 @@ export const VALUE_SETS: Record<string, Values> = {
       apiRoot: "http://bot-api.chat.svc:8081",
     },
   },
+  "Telegram bot with a webhook": {
+    telegram: { enabled: true, existingSecret: "own-bot", webhook: "https://bot.example.org/hook" },
+  },
   "gateway API": {
     httpRoute: {
       enabled: true,

@@ -39,6 +39,7 @@ const WRONG: [path: string, value: unknown][] = [
   ["telegram.members", ["@ada"]],
   ["telegram.session", "Not A Name"],
   ["telegram.apiRoot", "bot-api:8081"],
+  ["telegram.webhook", "http://bot.example.org"],
   ["model.upstream", "api.example.org"],
   ["model.existingSecret", "Not A Name"],
   ["model.existingSecretKey", ""],

@@ -56,7 +56,7 @@ export class BotRig {
     return bridge;
   }
 
-  async startBot(): Promise<void> {
+  async startBot(change: Partial<BotOptions> = {}): Promise<void> {
     this.#stop = new AbortController();
     const options: BotOptions = {
       gatewayUrl: this.gateway.url,
@@ -68,8 +68,10 @@ export class BotRig {
       mainSession: "main",
       parallel: 8,
       listen: undefined,
+      webhook: undefined,
       logger: silentLogger(),
       ...this.#options,
+      ...change,
     };
     this.bot = await startBot(options, this.#stop.signal);
     this.bot.closed.catch(() => undefined);
