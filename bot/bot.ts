@@ -19,6 +19,7 @@ import { heedPauses } from "./outbound/pauses.ts";
 import { TelegramSender } from "./outbound/sender.ts";
 import { Talk } from "./outbound/talk.ts";
 import { Progress } from "./progress.ts";
+import { Replies } from "./replies.ts";
 import { FILE_SECONDS, grammySignal, type TelegramApi, telegramApi } from "./telegram-api.ts";
 import { COMMANDS } from "./words.ts";
 
@@ -83,6 +84,7 @@ function joinUrlOf(gatewayUrl: string): string | undefined {
 function connect(api: TelegramApi, options: BotOptions, signal: AbortSignal) {
   const { logger, gatewayUrl, gatewayToken, parallel } = options;
   const pace = new Pace();
+  const replies = new Replies();
   const files = telegramApi(options.botToken, options.apiRoot, FILE_SECONDS);
   for (const each of [api, files]) each.config.use(heedPauses(pace));
   const late: { adapter?: Adapter } = {};
@@ -94,6 +96,7 @@ function connect(api: TelegramApi, options: BotOptions, signal: AbortSignal) {
     {
       api,
       pace,
+      replies,
       logger,
       shown: async ({ chatKey, sessionId, inputId }, ref) => {
         const params = { chatKey, sessionId, inputId, ref };
@@ -108,6 +111,7 @@ function connect(api: TelegramApi, options: BotOptions, signal: AbortSignal) {
   const sender = new TelegramSender({
     api,
     pace,
+    replies,
     files: new FileSender({ api: files, ask }),
     onBegun: (inputId) => progress.answered(inputId),
     onSent: (chatId, message) => progress.sent(chatId, message),
@@ -135,7 +139,7 @@ function connect(api: TelegramApi, options: BotOptions, signal: AbortSignal) {
     signal,
   );
   late.adapter = adapter;
-  return { adapter, progress, pace };
+  return { adapter, progress, pace, replies };
 }
 
 /** Who the bot is; asked until Telegram answers. */

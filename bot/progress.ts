@@ -6,6 +6,7 @@ import type { EndedNotice, ProgressNotice } from "#protocol/channel.ts";
 import { inTopic, type Place, placeOf } from "./chat-key.ts";
 import { plan } from "./format/plan.ts";
 import type { Pace } from "./outbound/pace.ts";
+import type { Replies } from "./replies.ts";
 import type { TelegramApi } from "./telegram-api.ts";
 import { statusWords } from "./words.ts";
 
@@ -32,6 +33,7 @@ const statusHtml = (words: string): string => plan(`⏳ ${words}`)[0]?.html ?? "
 export interface ProgressOptions {
   api: TelegramApi;
   pace: Pace;
+  replies: Pick<Replies, "to">;
   logger: Logger;
   clock?: Clock;
   /** Writes down which message shows the turn. False: it is over, the message has to go. */
@@ -180,13 +182,14 @@ export class Progress {
   }
 
   async #begin(running: Running, notice: ProgressNotice): Promise<void> {
-    const { api, pace, logger, shown } = this.#options;
+    const { api, pace, replies, logger, shown } = this.#options;
     const { place } = running;
     running.message = "pending";
     try {
       await this.#clock.sleep(pace.reserve(place.chatId));
       if (running.isAnswered || running.isOver) return;
-      const quiet = { ...inTopic(place), ...FORMATTED, disable_notification: true };
+      const quote = replies.to(notice.inputId);
+      const quiet = { ...inTopic(place), ...FORMATTED, ...quote, disable_notification: true };
       const text = statusHtml(running.shownWords);
       const { message_id } = await api.sendMessage(place.chatId, text, quiet);
       const isBelow = (this.#newest.get(place.chatId) ?? 0) < message_id;

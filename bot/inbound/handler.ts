@@ -7,6 +7,7 @@ import { AdmitResult, CHANNEL } from "#protocol/channel.ts";
 import { MAX_INPUT_BYTES } from "#protocol/lane-entry.ts";
 import type { Talk } from "../outbound/talk.ts";
 import type { Progress } from "../progress.ts";
+import type { Replies } from "../replies.ts";
 import type { TelegramApi } from "../telegram-api.ts";
 import { pairingWords, refusalWords, WORDS } from "../words.ts";
 import { admission } from "./admission.ts";
@@ -26,6 +27,7 @@ export interface HandlerOptions {
   adapter: Adapter;
   talk: Talk;
   progress: Progress;
+  replies: Replies;
   owners: string[];
   members: string[];
   mainSession: string;
@@ -112,7 +114,7 @@ export class Handler {
   }
 
   async #input(message: Inbound, sessionId: string): Promise<void> {
-    const { adapter, progress } = this.options;
+    const { adapter, progress, replies } = this.options;
     const text = textOf(message);
     if (Buffer.byteLength(text) > MAX_INPUT_BYTES) throw new ArgusError("TooLarge", "too long");
     const { chatKey, key, attachments } = message;
@@ -123,6 +125,7 @@ export class Handler {
       attachments,
       sessionId,
     });
+    replies.note(inputId, message);
     if (!repeated) progress.began(inputId, message);
   }
 }

@@ -7,6 +7,7 @@ import { type Delivery, MAX_PARTS } from "#protocol/delivery.ts";
 import { inTopic, type Place, placeOf } from "../chat-key.ts";
 import { withoutMedia } from "../format/media.ts";
 import { marked, plan, type Part as TextPart } from "../format/plan.ts";
+import type { Replies } from "../replies.ts";
 import { grammySignal, type TelegramApi } from "../telegram-api.ts";
 import type { FileSender } from "./files.ts";
 import { type Failure, failureOf } from "./outcome.ts";
@@ -33,6 +34,7 @@ interface Planned {
 export interface SenderOptions {
   api: TelegramApi;
   pace: Pace;
+  replies: Pick<Replies, "to">;
   files: Pick<FileSender, "turn" | "send">;
   /** From now on nothing else may be said in place of the answer. Resolves when nothing of that kind is on its way. */
   onBegun: (inputId: string | null) => Promise<void>;
@@ -129,12 +131,13 @@ export class TelegramSender implements Sender {
   }
 
   async #say(part: Part, place: Place, text: TextPart, signal: AbortSignal): Promise<PartOutcome> {
-    const { api } = this.#options;
+    const { api, replies } = this.#options;
+    const quote = part.number === 0 ? replies.to(part.delivery.inputId) : {};
     const post = (to: Place, formatted: boolean) =>
       api.sendMessage(
         to.chatId,
         formatted ? text.html : text.text,
-        { ...inTopic(to), ...look(formatted), ...this.#buttons(part) },
+        { ...inTopic(to), ...look(formatted), ...quote, ...this.#buttons(part) },
         grammySignal(signal),
       );
     const sent = async (to: Place, formatted: boolean) => {

@@ -232,10 +232,12 @@ test("in a group with topics each topic is a conversation of its own", async () 
   telegram.people.say(group, `/start${NAME}`, { from: ada, topic: roses });
   await heard(group, /I am here/);
   telegram.people.say(group, "nobody asked the bot", { from: bob, topic: roses });
-  telegram.people.say(group, `${NAME} the red ones are dry`, { from: bob, topic: roses });
+  const asks = { from: bob, topic: roses };
+  const question = telegram.people.say(group, `${NAME} the red ones are dry`, asks);
   const dry = await heard(group, /the red ones are dry/);
   telegram.people.say(group, `${NAME} when are they due?`, { from: ada, topic: taxes });
   const due = await heard(group, /when are they due/);
+  expect(dry.body["reply_to_message"]).toMatchObject({ message_id: question.id });
   expect([dry.threadId, due.threadId]).toEqual([roses, taxes]);
   telegram.people.say(group, "and the white ones?", { from: bob, topic: roses, replyTo: dry });
   const white = await heard(group, /and the white ones/);

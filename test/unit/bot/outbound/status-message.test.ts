@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { Pace } from "#bot/outbound/pace.ts";
 import { TelegramSender } from "#bot/outbound/sender.ts";
 import { Progress } from "#bot/progress.ts";
+import { Replies } from "#bot/replies.ts";
 import { statusWords } from "#bot/words.ts";
 import type { Part } from "#channel/sender.ts";
 import { runningWords } from "#gateway/lanes/silence.ts";
@@ -30,7 +31,9 @@ test("a change of the status message that is slow on its way does not take the a
   });
   const pace = new Pace(() => clock.now());
   const shown = async () => true;
-  const progress = new Progress({ api, pace, logger: silentLogger(), clock, shown }, stop.signal);
+  const replies = new Replies();
+  const logger = silentLogger();
+  const progress = new Progress({ api, pace, replies, logger, clock, shown }, stop.signal);
   const tell = (words: string) =>
     progress.progress({ sessionId: "s", chatKey: String(ada.id), inputId: "in-1", words });
   tell("first");
@@ -44,6 +47,7 @@ test("a change of the status message that is slow on its way does not take the a
   const sender = new TelegramSender({
     api,
     pace,
+    replies,
     files: { turn: async () => {}, send: async () => ({ state: "sent", ref: "0" }) },
     onBegun: (inputId) => progress.answered(inputId),
     onSent: () => {},
