@@ -116,7 +116,13 @@ const Telegram = z.strictObject({
     .default("")
     .meta({ description: "Another Bot API server; Telegram's when empty" }),
   webhook: z
-    .union([z.literal(""), z.string().max(1024).regex(/^https:\/\/[^/\s]+(\/\S*)?$/)])
+    .union([
+      z.literal(""),
+      z
+        .string()
+        .max(1024)
+        .regex(/^https:\/\/[^/\s]+(\/\S*)?$/),
+    ])
     .default("")
     .meta({
       description:
