@@ -1,7 +1,7 @@
 import { setFlagsFromString } from "node:v8";
 
 /** Commands that carry other people's bytes: their memory is buffers, which the collector sees only from afar. */
-export const RELAYS = ["gateway", "bridge", "telegram"] as const;
+export const RELAYS = ["gateway", "bridge", "telegram", "node-host", "run"] as const;
 
 /**
  * Flags of the Node that runs `argus <command>`. A young generation of 1 MiB is collected often, so that read buffers

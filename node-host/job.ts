@@ -110,10 +110,15 @@ export class Job {
     });
   }
 
+  /** Where the output ends; only its end tells. */
+  outputBytes(output: OutputName): number {
+    if (!this.exit) return Number.POSITIVE_INFINITY;
+    return this.exit[output === "stdout" ? "stdoutBytes" : "stderrBytes"];
+  }
+
   /** Bytes written so far; after the end the size that the end was written with, whatever a left-over child still writes. */
   async size(output: OutputName): Promise<number> {
-    if (this.exit) return this.exit[output === "stdout" ? "stdoutBytes" : "stderrBytes"];
-    return sizeOf(this.file(output));
+    return this.exit ? this.outputBytes(output) : sizeOf(this.file(output));
   }
 
   /** Appends to stdin at `offset` (default: the end), of which a repeat adds nothing twice. Resolves to the new size. */

@@ -1,16 +1,18 @@
+import { type FileHandle, open } from "node:fs/promises";
 import { systemClock } from "#lib/clock.ts";
+import { isErrno } from "#lib/errors.ts";
 import {
-  encodeChunk,
+  CHUNK_HEADER_BYTES,
   type OutputName,
   STREAM_WINDOW_BYTES,
   StreamAck,
   StreamClose,
   StreamOpen,
+  writeChunkHeader,
 } from "#protocol/node.ts";
 import type { Job } from "./job.ts";
 import type { Jobs } from "./jobs.ts";
 import { NodeError } from "./node-error.ts";
-import { readRange } from "./text-tail.ts";
 
 /** Streams of one connection. */
 export const MAX_STREAMS = 64;
@@ -28,6 +30,9 @@ interface Stream {
   job: Job;
   sent: Record<OutputName, number>;
   acked: Record<OutputName, number>;
+  files: Partial<Record<OutputName, FileHandle>>;
+  /** The socket has taken the last chunk. */
+  taken: Promise<void>;
   stop: AbortController;
   /** Resolves the wait of a stream whose window is full. */
   wake: () => void;
@@ -58,6 +63,8 @@ export class Streams {
         stop: new AbortController(),
         sent: { ...at },
         acked: { ...at },
+        files: {},
+        taken: Promise.resolve(),
         wake: () => undefined,
       };
       this.#streams.get(streamId)?.stop.abort();
@@ -96,6 +103,8 @@ export class Streams {
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       this.#end(stream, { error: { code: "NOT_READY", message } });
+    } finally {
+      for (const file of Object.values(stream.files)) await file.close();
     }
   }
 
@@ -103,8 +112,11 @@ export class Streams {
     while (!stream.stop.signal.aborted) {
       // Seen before the files are read: all that the job wrote is in them then.
       const { exit } = stream.job;
+      // An acknowledgement may come while the files are read: whoever then waited for it would wait for ever.
+      const { acked } = stream;
       const moved = [await this.#advance(stream, "stdout"), await this.#advance(stream, "stderr")];
       if (moved.includes("sent")) continue;
+      if (stream.acked !== acked) continue;
       if (moved.includes("window")) await windowOpens(stream);
       else if (!exit) await Promise.race([systemClock.sleep(POLL_MS), stream.job.ended]);
       else {
@@ -115,19 +127,19 @@ export class Streams {
     }
   }
 
-  /** Sends the next chunk of one output, if there is one and the peer has room. */
+  /** Sends the next chunk of one output, if there is one and the peer has room. The next is read while the socket takes it. */
   async #advance(stream: Stream, output: OutputName): Promise<"sent" | "window" | "nothing"> {
     const offset = stream.sent[output];
-    const there = (await stream.job.size(output)) - offset;
+    const there = stream.job.outputBytes(output) - offset;
     if (there <= 0) return "nothing";
     const room = stream.acked[output] + STREAM_WINDOW_BYTES - offset;
     if (room <= 0) return "window";
-    const length = Math.min(there, room, CHUNK_BYTES);
-    const bytes = await readRange(stream.job.file(output), offset, length);
-    if (bytes.length === 0) return "nothing";
-    stream.sent[output] = offset + bytes.length;
+    const frame = await readChunk(stream, output, Math.min(there, room, CHUNK_BYTES));
+    if (!frame) return "nothing";
+    await stream.taken;
     if (stream.stop.signal.aborted) return "nothing";
-    await this.#wire.binary(encodeChunk({ streamId: stream.id, output, offset, bytes }));
+    stream.sent[output] = offset + frame.length - CHUNK_HEADER_BYTES;
+    stream.taken = this.#wire.binary(frame);
     return "sent";
   }
 
@@ -135,6 +147,33 @@ export class Streams {
     if (stream.stop.signal.aborted) return;
     this.#streams.delete(stream.id);
     this.#wire.event("node.stream.end", { streamId: stream.id, ...how });
+  }
+}
+
+/** The wire frame of up to `length` bytes at the output's offset; undefined when there are none yet. */
+async function readChunk(
+  stream: Stream,
+  output: OutputName,
+  length: number,
+): Promise<Buffer | undefined> {
+  const file = stream.files[output] ?? (await opened(stream.job.file(output)));
+  if (!file) return undefined;
+  stream.files[output] = file;
+  const offset = stream.sent[output];
+  const frame = Buffer.allocUnsafeSlow(CHUNK_HEADER_BYTES + length);
+  const { bytesRead } = await file.read(frame, CHUNK_HEADER_BYTES, length, offset);
+  if (bytesRead === 0) return undefined;
+  writeChunkHeader(frame, { streamId: stream.id, output, offset });
+  return frame.subarray(0, CHUNK_HEADER_BYTES + bytesRead);
+}
+
+/** Undefined before the job has made its files. */
+async function opened(path: string): Promise<FileHandle | undefined> {
+  try {
+    return await open(path, "r");
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return undefined;
+    throw error;
   }
 }
 

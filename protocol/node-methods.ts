@@ -49,7 +49,7 @@ export const NodeAnswer = z.object({
 export type NodeAnswer = z.infer<typeof NodeAnswer>;
 
 /**
- * `argus/node/stream/open`: a job's output as binary frames ({@link encodeChunk} of node.ts) under `streamId`, from these offsets on,
+ * `argus/node/stream/open`: a job's output as binary frames ({@link writeChunkHeader} of node.ts) under `streamId`, from these offsets on,
  * also over a device's reconnects; then `argus/node/stream/ended`.
  */
 export const NodeStreamParams = z.object({

@@ -9,7 +9,7 @@ import { z } from "zod";
  */
 
 /**
- * - `stream`: {@link StreamOpen}, binary chunks ({@link encodeChunk}), {@link StreamAck}, {@link StreamEnd}, {@link StreamClose}
+ * - `stream`: {@link StreamOpen}, binary chunks ({@link writeChunkHeader}), {@link StreamAck}, {@link StreamEnd}, {@link StreamClose}
  * - `cancel`: {@link InvokeCancel}
  * - `exit-ack`: `node.process.exited` is repeated after each connect until {@link ExitAck} names its job
  * - `approval`: {@link ApprovalRequest}, {@link ApprovalAnswer}
@@ -203,7 +203,7 @@ export const PairRefused = z.object({ reason: z.string().max(1024) });
 export const pairingProof = (nonce: string) => `argus-pair-v1:${nonce}`;
 
 const CHUNK_KIND = 1;
-const CHUNK_HEADER_BYTES = 14;
+export const CHUNK_HEADER_BYTES = 14;
 export type OutputName = "stdout" | "stderr";
 
 export interface OutputChunk {
@@ -214,15 +214,18 @@ export interface OutputChunk {
   bytes: Buffer;
 }
 
-/** A binary frame: kind 1, output (1 = stdout, 2 = stderr), u32 stream id, u64 offset (big endian), then the bytes as they are. */
-export function encodeChunk({ streamId, output, offset, bytes }: OutputChunk): Buffer {
-  const frame = Buffer.allocUnsafe(CHUNK_HEADER_BYTES + bytes.length);
+/**
+ * Writes the first {@link CHUNK_HEADER_BYTES} of a chunk's binary frame: kind 1, output (1 = stdout, 2 = stderr), u32 stream id, u64 offset (big
+ * endian). The bytes follow as they are.
+ */
+export function writeChunkHeader(
+  frame: Buffer,
+  { streamId, output, offset }: Omit<OutputChunk, "bytes">,
+): void {
   frame.writeUInt8(CHUNK_KIND, 0);
   frame.writeUInt8(output === "stdout" ? 1 : 2, 1);
   frame.writeUInt32BE(streamId, 2);
   frame.writeBigUInt64BE(BigInt(offset), 6);
-  bytes.copy(frame, CHUNK_HEADER_BYTES);
-  return frame;
 }
 
 /** Undefined for a binary frame that is no chunk. */

@@ -18,6 +18,7 @@ import { nodeHostEnvironment, programEnvironment } from "../config/node-host.ts"
 import type { Environment } from "../config.ts";
 import { EXIT } from "../exit.ts";
 import { runUntilSignalled, untilSignalled } from "../lifetime.ts";
+import { nodeFlags } from "../node-flags.ts";
 import { nodesUrl } from "../nodes-url.ts";
 
 export interface NodeHostCommand {
@@ -89,6 +90,7 @@ export async function install(
   const { home, stateFolder } = place(options);
   const command = [
     process.execPath,
+    ...nodeFlags("node-host"),
     resolve(process.argv[1] ?? ""),
     ...words,
     "--state",

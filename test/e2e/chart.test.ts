@@ -13,6 +13,7 @@ import { provideImages, whyNoImages } from "#test/support/images.ts";
 import { askedBy, compareRights, grantedTo } from "#test/support/rbac.ts";
 import { laterChart, Release } from "#test/support/release.ts";
 import { runProgram } from "#test/support/run-program.ts";
+import { type Chat, whileTheBotIsReplaced, withDevice, withTelegram } from "./support/people.ts";
 import { forwarded } from "./support/port-forward.ts";
 import { isTold, namesTheRule, refusedAtOnce, WRONGS } from "./support/wrongs.ts";
 
@@ -51,6 +52,8 @@ else
       };
     }, START_MS);
     afterAll(() => model?.close());
+    const release = (namespace: string) =>
+      new Release({ version: HELMS[0], kubeconfig: cluster.kubeconfig, namespace });
 
     test.for(HELMS)(
       "%s: install, talk, upgrade, roll back, uninstall",
@@ -121,12 +124,7 @@ else
     test("what is wrong is said within ten seconds, and nothing is retried hot", {
       timeout: 600_000,
     }, async () => {
-      const version = HELMS[0];
-      const argus = new Release({
-        version,
-        kubeconfig: cluster.kubeconfig,
-        namespace: "e2e-wrong",
-      });
+      const argus = release("e2e-wrong");
       await argus.makeNamespace();
       await argus.helm("install", [CHART, "--wait", "--timeout", "3m"], values);
       // An API server learns of new kinds for the admission of their pods within half a minute.
@@ -137,7 +135,33 @@ else
       await namesTheRule(cluster, argus);
       await remove(argus);
     });
+
+    // The pods of a cluster of somebody else's reach no Telegram of this machine.
+    test.skipIf(Boolean(process.env.KUBECONFIG))(
+      "a person talks in Telegram, and the agent works on a device that joined from outside through TLS",
+      { timeout: 600_000 },
+      () => withTelegram(HOST, (chat) => people(release("e2e-people"), chat, values)),
+    );
   });
+
+async function people(argus: Release, chat: Chat, values: Values): Promise<void> {
+  await argus.makeNamespace();
+  const all = { ...values, ...chat.values };
+  await argus.helm("install", [CHART, "--wait", "--timeout", "3m"], all);
+  await argus.ok(["apply", "-f", join(ROOT, "examples", "codex.yaml")]);
+  await argus.ok([...READY, "argussession/codex", "--timeout=150s"]);
+  await chat.ask("good morning", "You said: good morning");
+  await whileTheBotIsReplaced(argus, chat);
+  const token = await adminToken(argus);
+  await withDevice(argus, { nodeId: "laptop", session: "codex", token }, async (host) => {
+    await chat.ask("tool: mcp__argus/nodes_list {}", "laptop");
+    const params = { argv: ["sh", "-c", "echo from afar in $HOME"] };
+    const call = { node: "laptop", command: "system.run", params };
+    const text = `tool: mcp__argus/node_invoke ${JSON.stringify(call)}`;
+    await chat.ask(text, `from afar in ${host.folder}`);
+  });
+  await remove(argus);
+}
 
 /** Everything of the release, the definitions too. */
 async function remove(argus: Release): Promise<void> {
@@ -199,12 +223,16 @@ async function updateAvailable(argus: Release, status: string): Promise<void> {
   await argus.ok(["wait", condition, "argussession/demo", "--timeout=60s"]);
 }
 
+async function adminToken(argus: Release): Promise<string> {
+  const secret = ["get", "secret", "argus-admin", "-o", "jsonpath={.data.token}"];
+  return Buffer.from(await argus.ok(secret), "base64").toString();
+}
+
 /** One turn through the Service, by the client that people use. */
 async function say(argus: Release, { to, words }: { to: string; words: string }): Promise<string> {
   const service = { what: "service/argus-gateway", port: 8080 };
   return forwarded(argus, service, async (url) => {
-    const secret = ["get", "secret", "argus-admin", "-o", "jsonpath={.data.token}"];
-    const token = Buffer.from(await argus.ok(secret), "base64").toString();
+    const token = await adminToken(argus);
     const args = ["cli/argus.ts", "chat", to, "--message", words, "--url", url];
     const env = { ...process.env, ARGUS_TOKEN: token };
     const options = { cwd: ROOT, env, timeoutMs: 120_000 };

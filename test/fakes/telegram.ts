@@ -22,6 +22,8 @@ export interface TelegramOptions {
   token?: string;
   /** Path before `/bot<token>`, such as `/telegram`. */
   root?: string;
+  /** Address to listen at; loopback when absent. */
+  host?: string;
   /** 0 or absent = any free port. */
   port?: number;
   rates?: Partial<LimitOptions>;
@@ -80,8 +82,8 @@ export async function startTelegram(options: TelegramOptions = {}): Promise<Fake
     for (const look of watchers) look();
   };
   const faults = new Faults(seed);
-  const { port = 0 } = options;
-  const server = new BotApiServer({ token, root, port, telegram, faults, changed });
+  const { port = 0, host } = options;
+  const server = new BotApiServer({ token, root, port, host, telegram, faults, changed });
   await server.listen();
   return {
     ...viewOf(telegram),

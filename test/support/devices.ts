@@ -36,9 +36,10 @@ export async function pair(
 /** A device of the session that is connected. */
 export async function joined(
   gateway: Gateway,
-  { nodeId, session, policy }: { nodeId: string; session: string; policy?: object },
+  device: { nodeId: string; session: string; policy?: object; program?: string[] },
 ): Promise<NodeHostProcess> {
-  const host = await NodeHostProcess.make(policy ?? { default: "allow" });
+  const { nodeId, session, policy, program } = device;
+  const host = await NodeHostProcess.make(policy ?? { default: "allow" }, program);
   await pair(gateway, host, { nodeId, session });
   host.start(["run"]);
   await connected(gateway, nodeId, session);

@@ -26,7 +26,8 @@ interface Run {
 export async function benchNodes({ quick, repetitions }: BenchOptions): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "argus-bench-nodes-"));
   const up = await ArgusUp.start();
-  const host = await joined(up, { nodeId: "laptop", session: "main" });
+  const program = [join(root, "argus"), "node-host"];
+  const host = await joined(up, { nodeId: "laptop", session: "main", program });
   const sshd = await startSshd(folder);
   try {
     const big = join(folder, "big");

@@ -37,11 +37,13 @@ export interface ServerOptions {
   port: number;
   telegram: Telegram;
   faults: Faults;
+  /** Address to listen at; loopback when absent. */
+  host?: string | undefined;
   /** Something happened. */
   changed: () => void;
 }
 
-/** Speaks the Bot API over HTTP on loopback. */
+/** Speaks the Bot API over HTTP. */
 export class BotApiServer {
   readonly calls: ApiCall[] = [];
   readonly #options: ServerOptions;
@@ -53,8 +55,12 @@ export class BotApiServer {
     this.#port = options.port;
   }
 
+  get #host(): string {
+    return this.#options.host ?? "127.0.0.1";
+  }
+
   get url(): string {
-    return `http://127.0.0.1:${this.#port}${this.#options.root}`;
+    return `http://${this.#host}:${this.#port}${this.#options.root}`;
   }
 
   /** Listens, again on the same port after a `close`. */
@@ -62,7 +68,7 @@ export class BotApiServer {
     const server = createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
       this.#serve(request, response).catch(() => response.destroy());
     });
-    server.listen(this.#port, "127.0.0.1");
+    server.listen(this.#port, this.#host);
     await once(server, "listening");
     this.#port = (server.address() as AddressInfo).port;
     this.#server = server;
