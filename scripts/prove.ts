@@ -86,7 +86,7 @@ function page(rows: Map<string, string>, mutation: string): string {
     "# Proof at full size",
     "",
     "Written by `npm run prove`: each random test at its full size, with a fresh seed (a failure prints its seed and replays).",
-    "`npm test` runs the same tests at a smaller size, which it prints.",
+    "`npm test` runs the same tests at a smaller size, which it prints. A row that names a test was run alone: `npm run prove -- FILE -t NAME`.",
     "",
     "| test | random cases | passed | failed | counted |",
     "|---|---|---|---|---|",
