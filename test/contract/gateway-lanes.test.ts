@@ -198,6 +198,41 @@ test("a waiting message is taken back, a running one is stopped, clients hear wh
   expect(bridge.started.map(({ text }) => text)).toEqual(["one", "three"]);
 });
 
+test("whoever waits behind a turn hears what it waits for: work, a command, an approval, the model, its rate limit", async () => {
+  await rig.putPod("main", bridge.onPeer);
+  const client = await connect();
+  await send(client, "first");
+  await starts(1);
+  await send(client, "second", { key: "second" });
+  const words = (wanted: string) =>
+    eventually(wanted, async () => {
+      const { waitsFor } = await client.request("argus/input/list");
+      return String(waitsFor).includes(wanted);
+    });
+  const turn = { turnId: "turn-1" };
+  const status = (...activeFlags: string[]) =>
+    bridge.say("thread/status/changed", { status: { type: "active", activeFlags } });
+  await words("A turn is running.");
+  const item = { type: "commandExecution", id: "c", command: "make" };
+  bridge.say("item/started", { ...turn, item });
+  await words("executes `make`");
+  bridge.say("item/completed", { ...turn, item });
+  status("waitingOnApproval");
+  await words("waits for an approval");
+  status();
+  bridge.say("error", { ...turn, error: { message: "503 of the model" }, willRetry: true });
+  await words("waits for the model (503 of the model)");
+  const codexErrorInfo = { responseTooManyFailedAttempts: { httpStatusCode: 429 } };
+  const limited = { message: "slow down", codexErrorInfo };
+  bridge.say("error", { ...turn, error: limited, willRetry: true });
+  await words("waits for its rate limit (slow down)");
+  const again = await send(client, "second", { key: "second" });
+  expect(again).toMatchObject({
+    repeated: true,
+    waitsFor: expect.stringMatching(/rate limit.*One turn is before it/),
+  });
+});
+
 test("bad calls are named", async () => {
   const client = await connect();
   const cases: [string, object, number, RegExp][] = [
