@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { decodeJwt } from "jose";
 import type { KubeClient } from "#cluster/types.ts";
 import { ArgusError } from "#lib/errors.ts";
+import { remember } from "#lib/remember.ts";
 import { GATEWAY_AUDIENCE } from "#protocol/pod.ts";
 import { IssuerKeys } from "./issuer-keys.ts";
 
@@ -107,7 +108,7 @@ export class PodTokens {
         { cause: error },
       );
     }
-    this.#remember(key, { identity, checkedAt: this.#now(), expiresAt });
+    remember(this.#cache, key, { identity, checkedAt: this.#now(), expiresAt }, MAX_CACHED);
     return identity;
   }
 
@@ -129,14 +130,6 @@ export class PodTokens {
       return undefined;
     }
     throw new ArgusError("Unavailable", "TokenReview failed.", { status: response.status });
-  }
-
-  #remember(key: string, entry: Entry): void {
-    this.#cache.delete(key);
-    this.#cache.set(key, entry);
-    if (this.#cache.size <= MAX_CACHED) return;
-    const oldest = this.#cache.keys().next().value;
-    if (oldest !== undefined) this.#cache.delete(oldest);
   }
 }
 

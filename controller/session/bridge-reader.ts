@@ -5,6 +5,7 @@ import { keyOf } from "#cluster/objects.ts";
 import { type Clock, systemClock } from "#lib/clock.ts";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
+import { remember } from "#lib/remember.ts";
 import { BridgeStatus } from "#protocol/bridge.ts";
 import { POD } from "#protocol/pod.ts";
 import { isAgentRunning, isPodReady } from "./pod-state.ts";
@@ -90,7 +91,7 @@ export class BridgeReader {
   #begin(uid: string, pod: Pod): void {
     const old = this.#readings.get(uid);
     const reading = { ...old, atMs: this.#clock.monotonicMs(), ready: isPodReady(pod), busy: true };
-    this.#remember(uid, reading);
+    remember(this.#readings, uid, reading, MAX_PODS);
     this.#active += 1;
     void this.#read(pod, reading).finally(() => {
       this.#active -= 1;
@@ -111,13 +112,6 @@ export class BridgeReader {
       const fields = { pod: keyOf(pod), error: errorMessage(error).slice(0, 512) };
       this.#options.logger.debug(fields, "bridge status not read");
     }
-  }
-
-  #remember(uid: string, reading: Reading): void {
-    this.#readings.delete(uid);
-    this.#readings.set(uid, reading);
-    const [oldest] = this.#readings.keys();
-    if (this.#readings.size > MAX_PODS && oldest !== undefined) this.#readings.delete(oldest);
   }
 }
 

@@ -5,6 +5,7 @@ import type { KubeClient, KubeObject } from "#cluster/types.ts";
 import { type Clock, systemClock } from "#lib/clock.ts";
 import { errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
+import { remember } from "#lib/remember.ts";
 
 export interface ClaimEventsOptions {
   kube: KubeClient;
@@ -60,14 +61,14 @@ export class ClaimEvents {
 
   async #read(claim: PersistentVolumeClaim, old: Reading | undefined): Promise<void> {
     const { uid = "", namespace = "" } = claim.metadata;
-    this.#remember(uid, { ...old, atMs: this.#clock.monotonicMs() });
+    remember(this.#readings, uid, { ...old, atMs: this.#clock.monotonicMs() }, MAX_CLAIMS);
     this.#active += 1;
     try {
       const fieldSelector = `involvedObject.uid=${uid}`;
       const selection = { namespace, fieldSelector, limit: MAX_EVENTS };
       const { items } = await this.#options.kube.list<ClaimEvent>(events, selection);
       const words = newest(items)?.message?.slice(0, MAX_WORDS);
-      this.#remember(uid, { atMs: this.#clock.monotonicMs(), words });
+      remember(this.#readings, uid, { atMs: this.#clock.monotonicMs(), words }, MAX_CLAIMS);
       if (words !== old?.words) this.#options.onChange(claim);
     } catch (error) {
       const fields = { claim: keyOf(claim), error: errorMessage(error) };
@@ -75,13 +76,6 @@ export class ClaimEvents {
     } finally {
       this.#active -= 1;
     }
-  }
-
-  #remember(uid: string, reading: Reading): void {
-    this.#readings.delete(uid);
-    this.#readings.set(uid, reading);
-    const [oldest] = this.#readings.keys();
-    if (this.#readings.size > MAX_CLAIMS && oldest !== undefined) this.#readings.delete(oldest);
   }
 }
 

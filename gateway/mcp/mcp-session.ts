@@ -1,4 +1,5 @@
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
+import { remember } from "#lib/remember.ts";
 
 /** Ended MCP sessions that are remembered; an older one would be taken for a living one. */
 const MAX_ENDED = 10_000;
@@ -9,7 +10,7 @@ const MAX_ENDED = 10_000;
  */
 export class McpSessions {
   readonly #secret: string;
-  readonly #ended = new Set<string>();
+  readonly #ended = new Map<string, true>();
 
   constructor(secret: string) {
     this.#secret = secret;
@@ -27,9 +28,7 @@ export class McpSessions {
   }
 
   end(id: string): void {
-    this.#ended.add(id);
-    const [oldest] = this.#ended;
-    if (this.#ended.size > MAX_ENDED && oldest !== undefined) this.#ended.delete(oldest);
+    remember(this.#ended, id, true, MAX_ENDED);
   }
 
   #proof(random: string, session: string): string {

@@ -79,7 +79,9 @@ test.each(parts)(
       const after = await client.request("argus/input/enqueue", { text: `after ${death}` });
       expect(await endOf(client, String(after.inputId))).toEqual({ state: "done", reason: "" });
     }
-    console.info(`${count} deaths: ${JSON.stringify(Object.groupBy(outcomes, (each) => each))}`);
+    console.info(
+      `proof: ${count} deaths: ${JSON.stringify(Object.groupBy(outcomes, (each) => each))}`,
+    );
     await client.close();
     await up.kubectl(["delete", "argussession", sessionOf(part), "--wait=false"]);
   },

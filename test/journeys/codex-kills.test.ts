@@ -88,7 +88,7 @@ test(
       cut.push(...model.requests.slice(before).map(({ closedEarly }) => String(closedEarly)));
     }
     const early = cut.filter((each) => each === "true").length;
-    console.info(`${kills} × kill -9, ${early} answers cut in their middle, 0 failed turns`);
+    console.info(`proof: ${kills} × kill -9, ${early} answers cut in their middle, 0 failed turns`);
     expect(early).toBeGreaterThan(0);
     // Each message is one turn of its thread: asked again for a cut answer, never put in twice.
     for (const name of names) await onceEach(name);

@@ -124,5 +124,7 @@ test("messages, parking, deletion and kills in any order: nothing accepted is lo
   const sum = (field: "done" | "told") => results.reduce((all, each) => all + each[field], 0);
   // Most of them are left alone long enough to be answered.
   expect(sum("done")).toBeGreaterThan(0);
-  console.info(`${JSON.stringify(counts)}: ${sum("done")} done, ${sum("told")} told as not done`);
+  console.info(
+    `proof: ${JSON.stringify(counts)}: ${sum("done")} done, ${sum("told")} told as not done`,
+  );
 });

@@ -40,7 +40,7 @@ test.each(parts)(
       const verdict = await judgeStorm(storm, EVERY_SECONDS);
       const died = Object.groupBy(victims, (each) => each);
       const deaths = Object.entries(died).map(([name, each]) => `${each.length} × ${name}`);
-      console.info(`${count} × kill -9 (${deaths.join(", ")}): ${JSON.stringify(verdict)}`);
+      console.info(`proof: ${count} × kill -9 (${deaths.join(", ")}): ${JSON.stringify(verdict)}`);
       expect(verdict.wronglyMissed).toBeLessThanOrEqual(
         (died.controller?.length ?? 0) * storm.names.length,
       );

@@ -273,6 +273,6 @@ test("gateway and adapter killed at random moments: every answer arrives, twice 
   expect([first?.body.again, second?.body.again, second?.id]).toEqual([false, true, first?.id]);
   const marked = ids.flatMap(postsOf).filter(({ body }) => body.again).length;
   const words = `${marked} parts sent again with the mark, ${missing} cut twice and told as unclear`;
-  console.info(`${ids.length} messages, ${kills} kills: ${words}`);
+  console.info(`proof: ${ids.length} messages, ${kills} kills: ${words}`);
   expect(missing).toBeLessThanOrEqual(1 + kills / 8);
 }, 840_000);

@@ -156,7 +156,7 @@ test("whoever dies before or after any effect: nothing is lost, nothing happens 
       points += 1;
     }
   }
-  console.info(`${points} crashes: ${FATES.length} at each of ${whole.effects} effects`);
+  console.info(`proof: ${points} crashes: ${FATES.length} at each of ${whole.effects} effects`);
   expect(points).toBeGreaterThanOrEqual(400);
 }, 300_000);
 
@@ -202,5 +202,5 @@ test("whoever dies several times: the same holds, and a part that was cut twice 
     const lost = sim.document.endedDeliveries.reduce((sum, each) => sum + each.unclear, 0);
     unclear += lost;
   }
-  console.info(`${unclear} parts that nobody knows of`);
+  console.info(`proof: ${unclear} parts that nobody knows of`);
 }, 840_000);
