@@ -192,9 +192,15 @@ export class Progress {
       const quiet = { ...inTopic(place), ...FORMATTED, ...quote, disable_notification: true };
       const text = statusHtml(running.shownWords);
       const { message_id } = await api.sendMessage(place.chatId, text, quiet);
-      const isBelow = (this.#newest.get(place.chatId) ?? 0) < message_id;
-      if (isBelow && (await shown(notice, String(message_id)))) running.message = message_id;
-      else this.#remove(place, message_id);
+      const isBelow = () => (this.#newest.get(place.chatId) ?? 0) < message_id;
+      const isKept = isBelow() && (await shown(notice, String(message_id)));
+      if (isKept && isBelow()) {
+        running.message = message_id;
+        return;
+      }
+      this.#remove(place, message_id);
+      // A question came to stand below it meanwhile: the next one comes below that.
+      if (isKept) running.message = undefined;
     } catch (error) {
       running.message = undefined;
       logger.debug({ error: errorMessage(error) }, "a status message was not shown");

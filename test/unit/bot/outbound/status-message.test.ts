@@ -78,6 +78,56 @@ test("a change of the status message that is slow on its way does not take the a
   expect(status.versions.at(-1)?.text).toBe("the answer");
 });
 
+test("a question comes below the status message, also while that is on its way; the next one comes below the question", async () => {
+  await telegram.stop();
+  // The clock of this test runs ahead of Telegram's.
+  telegram = await startTelegram({ rates: { chatBurst: 20 } });
+  ada = telegram.people.person("Ada");
+  const clock = new ManualClock();
+  const api = new Api(telegram.token, { apiRoot: telegram.url });
+  const pace = new Pace(() => clock.now());
+  const logger = silentLogger();
+  const written = Promise.withResolvers<boolean>();
+  let isFirst = true;
+  const shown = () => {
+    const answer = isFirst ? written.promise : Promise.resolve(true);
+    isFirst = false;
+    return answer;
+  };
+  const replies = new Replies();
+  const progress = new Progress({ api, pace, replies, logger, clock, shown }, stop.signal);
+  const tell = (words: string) =>
+    progress.progress({ sessionId: "s", chatKey: String(ada.id), inputId: "in-1", words });
+  const statusOf = (words: string) =>
+    telegram.waitFor(words, () =>
+      telegram.sent(ada).find(({ versions }) => versions.at(-1)?.text === `⏳ ${words}`),
+    );
+  const asked = async () => {
+    const { message_id: id } = await api.sendMessage(ada.id, "may I?");
+    progress.asked("in-1", ada.id, id);
+    return id;
+  };
+  tell("first");
+  await clock.advance(3001);
+  tell("first");
+  await clock.advance(1);
+  const first = await statusOf("first");
+  await asked();
+  written.resolve(true);
+  await telegram.waitFor("it goes", () => first.deletedMs !== undefined);
+  for (const words of ["second", "third"]) {
+    await clock.advance(5000);
+    tell(words);
+    await clock.advance(2000);
+    const status = await statusOf(words);
+    // Written down by now.
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const question = await asked();
+    expect(status.id).toBeLessThan(question);
+    await telegram.waitFor("it goes", () => status.deletedMs !== undefined);
+  }
+});
+
 test("the chat says in its own words what a turn does", () => {
   const record = { commands: new Map(), waitsForApproval: false, trouble: "" };
   const said = (change: object, stopping?: { reason: string; since: number }) =>
