@@ -2,11 +2,12 @@ import { GrammyError } from "grammy";
 import type { Update, UserFromGetMe } from "grammy/types";
 import { z } from "zod";
 import { type Adapter, startAdapter } from "#channel/adapter.ts";
+import { serveHealth } from "#channel/health.ts";
 import { backoffMs, systemClock } from "#lib/clock.ts";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
 import type { Running } from "#lib/running.ts";
 import { CHANNEL, ShownResult } from "#protocol/channel.ts";
-import { BotHealth, serveHealth } from "./health.ts";
+import { BotHealth } from "./health.ts";
 import { Handler } from "./inbound/handler.ts";
 import { poll } from "./inbound/poll.ts";
 import { receive } from "./inbound/webhook.ts";
@@ -36,7 +37,7 @@ export async function startBot(options: BotOptions, signal: AbortSignal): Promis
   const api = telegramApi(botToken, apiRoot);
   const stop = new AbortController();
   const running = AbortSignal.any([signal, stop.signal]);
-  if (listen) await serveHealth(listen, health, running);
+  if (listen) await serveHealth(listen, () => health.reasons, running);
   const bot = await identity(api, options, signal).catch((error: unknown) => {
     stop.abort();
     throw error;

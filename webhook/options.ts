@@ -18,5 +18,7 @@ export interface WebhookOptions {
   secret: string;
   /** Chats that are served at once. */
   parallel: number;
+  /** Where /livez and /readyz are served; nowhere when absent. */
+  listen?: { host: string; port: number };
   logger: Logger;
 }

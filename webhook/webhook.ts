@@ -1,4 +1,5 @@
 import { type Adapter, startAdapter } from "#channel/adapter.ts";
+import { serveHealth } from "#channel/health.ts";
 import type { Part, Sender, SendFacts } from "#channel/sender.ts";
 import { keyOf, signed } from "#lib/standard-webhooks.ts";
 import type { PartOutcome } from "#protocol/channel.ts";
@@ -10,8 +11,20 @@ import { post } from "./post.ts";
 const PART_CHARACTERS = 16 * 1024;
 
 /** The channel whose chats are addresses of other programs: each part is one signed `POST`. */
-export function startWebhook(options: WebhookOptions, signal: AbortSignal): Adapter {
-  return startAdapter({ ...options, sender: new WebhookSender(options) }, signal);
+export async function startWebhook(options: WebhookOptions, signal: AbortSignal): Promise<Adapter> {
+  const { listen } = options;
+  const waits = new Set(["The gateway has not answered yet."]);
+  const over = new AbortController();
+  const running = AbortSignal.any([signal, over.signal]);
+  if (listen) await serveHealth(listen, () => [...waits], running);
+  const adapter = startAdapter({ ...options, sender: new WebhookSender(options) }, signal);
+  const end = () => over.abort();
+  adapter.closed.then(end, end);
+  adapter.ready.then(
+    () => waits.clear(),
+    () => undefined,
+  );
+  return adapter;
 }
 
 /** Body of a request. */

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { Logger } from "#lib/logger.ts";
 import type { Route, WebhookOptions } from "#webhook/options.ts";
-import { type Environment, logLevel, parseEnvironment } from "../config.ts";
+import { type Environment, listenAddress, logLevel, parseEnvironment } from "../config.ts";
 import { gatewayAccess, gatewayToken, parallelChats } from "./adapter.ts";
 
 const name = (fallback: string) =>
@@ -48,6 +48,9 @@ export const WebhookEnvironment = z.object({
       description: "Key of the signatures (whsec_… = Base64); or ARGUS_WEBHOOK_SECRET_FILE",
     }),
   ARGUS_WEBHOOK_PARALLEL: parallelChats(16),
+  ARGUS_LISTEN: listenAddress("127.0.0.1:0").meta({
+    description: "Address and port of /livez and /readyz; port 0 = not served",
+  }),
   ARGUS_LOG_LEVEL: logLevel(),
 });
 
@@ -70,6 +73,7 @@ export function webhookOptions(
     routes: set.ARGUS_WEBHOOK_URLS,
     secret: set.ARGUS_WEBHOOK_SECRET,
     parallel: set.ARGUS_WEBHOOK_PARALLEL,
+    ...(set.ARGUS_LISTEN.port === 0 ? {} : { listen: set.ARGUS_LISTEN }),
     logger,
   };
 }

@@ -4,7 +4,11 @@ import type { JsonPatchOperation, KubeClient } from "#cluster/types.ts";
 import type { ArgusSession } from "#crds/kinds.ts";
 import { ArgusError } from "#lib/errors.ts";
 
-/** Holds a deleted session until its senders were told and its document is gone. */
+/**
+ * Holds a deleted session until its senders were told and its document is gone. It is put on before the first entry of anybody is
+ * accepted, a chat is bound, or a client comes; a session without it has at the most had heartbeats that nobody hears, and its
+ * deletion loses nothing.
+ */
 export const FINALIZER = "argus.dev/gateway";
 /** The object may change under a patch so often. */
 const TRIES = 5;

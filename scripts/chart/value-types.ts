@@ -97,3 +97,5 @@ export const placement = {
   priorityClassName: objectName("Priority class of the pod"),
   podAnnotations: stringMap("Annotations of the pod"),
 };
+
+export const httpUrl = () => z.string().regex(/^https?:\/\/[^\s]+$/);

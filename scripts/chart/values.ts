@@ -1,9 +1,11 @@
 import { z } from "zod";
 import { ArgusSessionSpec } from "#crds/argus-session.ts";
+import { Telegram, Webhook } from "./channel-values.ts";
 import {
   count,
   flag,
   freeList,
+  httpUrl,
   image,
   logLevel,
   objectName,
@@ -17,7 +19,6 @@ import {
 
 const tcpPort = () => z.int().min(1).max(65_535);
 const cidr = () => z.string().regex(/^[0-9a-fA-F.:]+\/\d{1,3}$/);
-const httpUrl = () => z.string().regex(/^https?:\/\/[^\s]+$/);
 
 const Controller = z.strictObject({
   replicas: count("1, or 2 for a warm stand-by; the Lease lets one act", {
@@ -88,50 +89,6 @@ const Gateway = z.strictObject({
   resources: resources(
     { cpu: "100m", memory: "192Mi", "ephemeral-storage": "64Mi" },
     { cpu: "2", memory: "1Gi", "ephemeral-storage": "256Mi" },
-  ),
-  ...placement,
-});
-
-const userIds = (description: string) =>
-  z
-    .array(z.string().regex(/^\d{1,16}$/))
-    .max(100)
-    .default([])
-    .meta({ description });
-
-const Telegram = z.strictObject({
-  enabled: flag("Run the Telegram bot", false),
-  token: text("The bot's token from BotFather; better: existingSecret"),
-  existingSecret: objectName("Secret of yours that holds the bot's token"),
-  existingSecretKey: secretEntry("token"),
-  owners: userIds("User ids of the owners, as strings: they may do everything, without a code"),
-  members: userIds("User ids of people who may write without a code, as strings"),
-  session: z
-    .string()
-    .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/)
-    .default("main")
-    .meta({ description: "Session of the owners' private chats" }),
-  apiRoot: z
-    .union([z.literal(""), httpUrl()])
-    .default("")
-    .meta({ description: "Another Bot API server; Telegram's when empty" }),
-  webhook: z
-    .union([
-      z.literal(""),
-      z
-        .string()
-        .max(1024)
-        .regex(/^https:\/\/[^/\s]+(\/\S*)?$/),
-    ])
-    .default("")
-    .meta({
-      description:
-        "https address under which Telegram reaches the bot and posts updates: send its path to port 8083 of the bot's Service; the bot asks Telegram when empty",
-    }),
-  logLevel: logLevel(),
-  resources: resources(
-    { cpu: "20m", memory: "96Mi", "ephemeral-storage": "64Mi" },
-    { cpu: "500m", memory: "256Mi", "ephemeral-storage": "128Mi" },
   ),
   ...placement,
 });
@@ -229,6 +186,7 @@ export const ChartValues = z.strictObject({
   controller: Controller.prefault({}),
   gateway: Gateway.prefault({}),
   telegram: Telegram.prefault({}),
+  webhook: Webhook.prefault({}),
   model: Model.prefault({}),
   adminToken: AdminToken.prefault({}),
   sessions: Sessions.prefault({}),

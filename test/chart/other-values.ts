@@ -4,6 +4,9 @@ const peer = [{ podSelector: { matchLabels: { app: "x" } } }];
 const HOST = { enabled: true, host: "a.example.org" };
 const ROUTE = { enabled: true, parentRefs: [{ name: "public" }] };
 const POLICY = { enabled: true };
+const HOOK = {
+  webhook: { enabled: true, urls: ["https://a.example.org/argus"], existingSecret: "hook" },
+};
 const BOT = { telegram: { enabled: true, existingSecret: "bot" } };
 /** Another value for each key, and what must be set beside it for it to matter. */
 export const OTHER: Record<string, [value: unknown, beside?: Values]> = {
@@ -38,6 +41,15 @@ export const OTHER: Record<string, [value: unknown, beside?: Values]> = {
   "telegram.session": ["other", BOT],
   "telegram.apiRoot": ["http://bot-api:8081", BOT],
   "telegram.webhook": ["https://bot.example.org/hook", BOT],
+  "webhook.enabled": [true, { webhook: { ...HOOK.webhook, enabled: false } }],
+  "webhook.urls": [["billing=http://b.example.org:8080/in"], HOOK],
+  "webhook.channel": ["other", HOOK],
+  "webhook.secret": [
+    "0123456789abcdef",
+    { webhook: { ...HOOK.webhook, existingSecret: "", secret: "fedcba9876543210" } },
+  ],
+  "webhook.existingSecret": ["other", HOOK],
+  "webhook.existingSecretKey": ["other", HOOK],
   "model.upstream": ["http://model:9000"],
   "model.name": ["other"],
   "model.key": ["sk-1"],
@@ -104,7 +116,8 @@ function both(
   const of = (process: string) =>
     Object.entries(fields).map(([name, value]) => [`${process}.${name}`, value] as const);
   const bot = of("telegram").map(([name, [value]]) => [name, [value, BOT]] as const);
-  return Object.fromEntries([...of("controller"), ...of("gateway"), ...bot]);
+  const hook = of("webhook").map(([name, [value]]) => [name, [value, HOOK]] as const);
+  return Object.fromEntries([...of("controller"), ...of("gateway"), ...bot, ...hook]);
 }
 
 /** `nested("a.b", 1)` = `{a: {b: 1}}`. */

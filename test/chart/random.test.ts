@@ -13,6 +13,7 @@ const MISSED: [path: string, rule: RegExp][] = [
   ["controller.affinity", /different nodes$/],
   ["gateway.affinity", /different nodes$/],
   ["telegram.affinity", /different nodes$/],
+  ["webhook.affinity", /different nodes$/],
   ["imagePullPolicy", /pull policy IfNotPresent$/],
 ];
 /** Values that exclude each other: the chart says so. */

@@ -42,6 +42,13 @@ export const VALUE_SETS: Record<string, Values> = {
   "Telegram bot with a webhook": {
     telegram: { enabled: true, existingSecret: "own-bot", webhook: "https://bot.example.org/hook" },
   },
+  "webhook adapter": {
+    webhook: {
+      enabled: true,
+      urls: ["billing*=http://billing.shop.svc:8080/argus", "https://receiver.example.org/argus"],
+      secret: "a key of sixteen or more",
+    },
+  },
   "gateway API": {
     httpRoute: {
       enabled: true,

@@ -40,6 +40,8 @@ const WRONG: [path: string, value: unknown][] = [
   ["telegram.session", "Not A Name"],
   ["telegram.apiRoot", "bot-api:8081"],
   ["telegram.webhook", "http://bot.example.org"],
+  ["webhook.urls", ["receiver.example.org"]],
+  ["webhook.channel", "Not A Name"],
   ["model.upstream", "api.example.org"],
   ["model.existingSecret", "Not A Name"],
   ["model.existingSecretKey", ""],

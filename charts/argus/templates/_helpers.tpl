@@ -17,6 +17,7 @@
 {{- end -}}
 
 {{- define "argus.controller" -}}{{ include "argus.fullname" . }}-controller{{- end -}}
+{{- define "argus.webhook" -}}{{ include "argus.fullname" . }}-webhook{{- end -}}
 {{- define "argus.telegram" -}}{{ include "argus.fullname" . }}-telegram{{- end -}}
 {{- define "argus.gateway" -}}{{ include "argus.fullname" . }}-gateway{{- end -}}
 
@@ -74,6 +75,11 @@ http://{{ include "argus.gateway" . }}.{{ .Release.Namespace }}.svc:{{ .Values.g
 {{/* Name of the Secret with the Telegram bot's token. */}}
 {{- define "argus.telegramSecret" -}}
 {{- default (printf "%s-telegram" (include "argus.fullname" .)) .Values.telegram.existingSecret -}}
+{{- end -}}
+
+{{/* Name of the Secret with the key of the webhook adapter's signatures. */}}
+{{- define "argus.webhookSecret" -}}
+{{- default (printf "%s-webhook" (include "argus.fullname" .)) .Values.webhook.existingSecret -}}
 {{- end -}}
 
 {{- define "argus.podSecurityContext" -}}

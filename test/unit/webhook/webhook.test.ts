@@ -2,9 +2,13 @@ import { createHmac } from "node:crypto";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { webhookSettings } from "#cli/config/webhook.ts";
+import { freePort } from "#cli/up/ports.ts";
+import { silentLogger } from "#lib/logger.ts";
 import { keyOf, signed } from "#lib/standard-webhooks.ts";
+import { eventually } from "#test/support/eventually.ts";
+import { ADMIN, GatewayRig } from "#test/support/gateway.ts";
 import { MAX_RETRY_AFTER_MS, outcomeOf } from "#webhook/outcome.ts";
-import { cutUp, urlFor } from "#webhook/webhook.ts";
+import { cutUp, startWebhook, urlFor } from "#webhook/webhook.ts";
 
 const NOW = Date.parse("2026-01-02T03:04:05Z");
 const answer = (status: number, retryAfter?: string) =>
@@ -64,4 +68,29 @@ test("the first route that matches is taken; settings are read from words", () =
   expect(urlFor([], "other")).toBeUndefined();
   expect(() => set("nonsense")).toThrow("ARGUS_WEBHOOK_URLS");
   expect(() => webhookSettings({})).toThrow("ARGUS_WEBHOOK_SECRET");
+});
+
+test("its probes tell whether it lives, and what it waits for until the gateway has answered", async () => {
+  const rig = await GatewayRig.start();
+  const { url } = rig;
+  await rig.stopGateway();
+  const stop = new AbortController();
+  const port = await freePort(0, "--port");
+  const routes = [{ chat: "*", url: "http://127.0.0.1:9/" }];
+  const gateway = { gatewayUrl: url, token: async () => ADMIN, channel: "hook", adapter: "one" };
+  const facts = { routes, secret: "a key of sixteen or more", parallel: 1, logger: silentLogger() };
+  const listen = { host: "127.0.0.1", port };
+  const { closed } = await startWebhook({ ...gateway, ...facts, listen }, stop.signal);
+  const probe = async (path: string) => {
+    const response = await fetch(`http://127.0.0.1:${port}${path}`);
+    return [response.status, await response.text()];
+  };
+  expect(await probe("/livez")).toEqual([200, "ok\n"]);
+  expect(await probe("/readyz")).toEqual([503, "The gateway has not answered yet.\n"]);
+  await rig.startGateway({ port: Number(new URL(url).port) });
+  await eventually("it is ready", async () => (await probe("/readyz"))[0] === 200);
+  stop.abort();
+  await closed;
+  await expect(probe("/livez")).rejects.toThrow();
+  await rig.stop();
 });
