@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { conditionList } from "./condition.ts";
+import { mcpServerList } from "./mcp-servers.ts";
 import { webhookList } from "./webhooks.ts";
 
 /** Without a bound the API server estimates the cost of a rule over such a map by the largest request. */
@@ -78,19 +79,6 @@ const Runtime = z.object({
     .regex(/^\//)
     .optional()
     .meta({ description: "Absolute; default: the workspace" }),
-});
-
-const McpServer = z.object({
-  name: z.string().min(1).max(63),
-  url: z.string().min(1).max(1024),
-  headersFrom: z
-    .object({
-      secretKeyRef: z.object({
-        name: z.string().min(1).max(253),
-        key: z.string().min(1).max(253),
-      }),
-    })
-    .optional(),
 });
 
 const Idle = z
@@ -178,11 +166,7 @@ export const ArgusSessionSpec = z
         commandSilenceSeconds: z.int32().min(30).default(3600),
       })
       .prefault({}),
-    mcpServers: z
-      .array(McpServer)
-      .max(16)
-      .optional()
-      .meta({ "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"] }),
+    mcpServers: mcpServerList(),
     webhooks: webhookList(),
     resources: z
       .object({ requests: quantityMap().optional(), limits: quantityMap().optional() })

@@ -1,7 +1,5 @@
 type Json = Record<string, unknown>;
 
-const LATER = "Checked and kept; nothing acts on it yet";
-
 /** What fields mean that do not say it where they are declared, by their path below `spec`. */
 export const SESSION_WORDS: Record<string, string> = {
   operatingMode:
@@ -32,7 +30,7 @@ export const SESSION_WORDS: Record<string, string> = {
   turn: "How long a turn that the gateway started may give no sign of life before it is stopped and its sender told",
   "turn.silenceSeconds": "While no command runs; while an approval waits there is no limit",
   "turn.commandSilenceSeconds": "While a command runs",
-  mcpServers: LATER,
+  mcpServers: "MCP servers whose tools the agent gets beside Argus's own, through the gateway",
   resources: "Requests and limits of the agent's container",
   limits: "Limits that Kubernetes has no field for",
   podTemplate: "Merged into the pod that Argus makes",

@@ -8,6 +8,7 @@ import type { EventEnds } from "./event-ends.ts";
 import type { KeyRing } from "./key-ring.ts";
 import type { Lanes } from "./lanes/lanes.ts";
 import type { Liveness } from "./liveness.ts";
+import type { ServerHeaders } from "./mcp/server-headers.ts";
 import type { Nodes } from "./nodes/nodes.ts";
 import type { PodTokens } from "./pod-tokens.ts";
 import type { SessionKeeper } from "./sessions/keeper.ts";
@@ -33,6 +34,7 @@ export interface GatewayContext {
   store: Store;
   nodes: Nodes;
   webhookSecrets: WebhookSecrets;
+  mcpHeaders: ServerHeaders;
   /** Asks for the public keys to be written again: a pod did not know ours. */
   republish: () => void;
   logger: Logger;
@@ -43,5 +45,5 @@ export interface GatewayContext {
 /** What lanes need of it. */
 export type LaneContext = Omit<
   GatewayContext,
-  "lanes" | "eventEnds" | "crons" | "channels" | "nodes" | "webhookSecrets"
+  "lanes" | "eventEnds" | "crons" | "channels" | "nodes" | "webhookSecrets" | "mcpHeaders"
 >;

@@ -17,6 +17,7 @@ import { type HttpServer, startHttp } from "./http.ts";
 import { KeyRing } from "./key-ring.ts";
 import { Lanes } from "./lanes/lanes.ts";
 import { Liveness } from "./liveness.ts";
+import { ServerHeaders } from "./mcp/server-headers.ts";
 import { Nodes } from "./nodes/nodes.ts";
 import { openStore } from "./open-store.ts";
 import type { GatewayOptions } from "./options.ts";
@@ -144,10 +145,12 @@ async function openWith(
     signal,
   };
   const served = await openLanes(store, shared, readiness);
-  const crons = new Crons({ kube, namespace });
-  const webhookSecrets = new WebhookSecrets({ kube, namespace, logger });
-  const nodes = openNodes(shared, served.lanes, options);
-  const context: GatewayContext = { ...shared, ...served, crons, nodes, webhookSecrets };
+  const own = {
+    crons: new Crons({ kube, namespace }),
+    nodes: openNodes(shared, served.lanes, options),
+    ...openSecrets(options),
+  };
+  const context: GatewayContext = { ...shared, ...served, ...own };
   return {
     context,
     store,
@@ -180,6 +183,14 @@ function openNodes(
   const answer: Nodes["answer"] = (...asked) => nodes.answer(...asked);
   nodes.watchApprovals(new NodeAsks({ lanes, logger, answer }));
   return nodes;
+}
+
+function openSecrets({ kube, namespace, logger }: GatewayOptions) {
+  const reading = { kube, namespace, logger };
+  return {
+    webhookSecrets: new WebhookSecrets(reading),
+    mcpHeaders: new ServerHeaders(reading),
+  };
 }
 
 function startKeeper(

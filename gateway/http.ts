@@ -11,6 +11,7 @@ import { nodeHostRoutes, nodeRoutes } from "./http-routes/nodes.ts";
 import { stateRoutes } from "./http-routes/state.ts";
 import { webhookRoutes } from "./http-routes/webhooks.ts";
 import { mcpRoutes } from "./mcp/routes.ts";
+import { mcpServerRoutes } from "./mcp/servers.ts";
 import { modelProxy } from "./model-proxy.ts";
 import { NODES_PATH } from "./nodes/door.ts";
 import type { GatewayOptions } from "./options.ts";
@@ -55,6 +56,7 @@ export async function startHttp(
   const { adminToken: secret, corsOrigins: origins = [] } = options;
   mcpRoutes(app, ready, { secret, origins });
   const closeProxy = modelProxy(app, ready, options.model);
+  const closeServers = mcpServerRoutes(app, ready);
   app.server.on("upgrade", (request: IncomingMessage, socket: Socket, head: Buffer) => {
     if (!context) endUpgrade(socket, "503 Service Unavailable\r\nRetry-After: 1");
     else if (request.url?.split("?")[0] === NODES_PATH)
@@ -71,6 +73,7 @@ export async function startHttp(
     close: async () => {
       await app.close();
       await closeProxy();
+      await closeServers();
     },
   };
 }

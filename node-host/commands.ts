@@ -60,7 +60,8 @@ export async function runCommand(tools: Tools, call: Call): Promise<object> {
 }
 
 async function ofJob(jobs: Jobs, name: CommandName, call: Call): Promise<object> {
-  if (name === "process.list") return { jobs: jobs.list(call.sessionId).map(jobView) };
+  if (name === "process.list")
+    return { jobs: jobs.list(call.sessionId).map(jobView), nowMs: Date.now() };
   const { jobId } = COMMAND_PARAMS["process.get"].parse(call.params ?? {});
   const job = jobs.get(jobId, call.sessionId);
   if (name === "process.get") return { job: jobView(job) };

@@ -42,7 +42,7 @@ export type SystemRun = z.infer<typeof SystemRun>;
 
 /** `{bin, path}`: the first executable regular file on PATH; path null when there is none. */
 export const SystemWhich = z.object({ bin: z.string().min(1).max(4096) });
-/** `{jobs:[…]}`, running first, newest first. */
+/** `{jobs:[…], nowMs}`, running first, newest first. Times are by the device's clock, which `nowMs` tells. */
 export const ProcessList = z.object({});
 /** `{job}`. */
 export const ProcessGet = z.object({ jobId });

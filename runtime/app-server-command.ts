@@ -54,8 +54,9 @@ async function prepareCodex(
   const { program, words, env, cwd } = start;
   const codexHome = join(home, ".codex");
   const native = await nativeCodex(program, env.PATH ?? "");
-  const { model, approvals } = runtime;
-  await writeCodexConfig(codexHome, codexConfig({ model, approvals, sandbox, loopback }));
+  const { model, approvals, mcpServers } = runtime;
+  const config = codexConfig({ model, approvals, mcpServers, sandbox, loopback });
+  await writeCodexConfig(codexHome, config);
   return {
     command: [native, ...words],
     env: { RUST_LOG: "warn", ...env, CODEX_HOME: codexHome },

@@ -9,6 +9,8 @@ export interface CodexConfigOptions {
   model?: string | undefined;
   approvals: "never" | "untrusted";
   sandbox: TurnDefaults["sandbox"];
+  /** Names of the session's own MCP servers. */
+  mcpServers?: readonly string[] | undefined;
   loopback: { port: number; secret: string };
 }
 
@@ -16,7 +18,8 @@ export interface CodexConfigOptions {
  * The text of config.toml: the model through the loopback port, nothing that calls out by itself. Retries keep Codex's
  * defaults, with which a turn outlives a restart of the gateway in the middle of a stream.
  */
-export function codexConfig({ model, approvals, sandbox, loopback }: CodexConfigOptions): string {
+export function codexConfig(options: CodexConfigOptions): string {
+  const { model, approvals, sandbox, loopback, mcpServers = [] } = options;
   // Codex refuses to start with "untrusted" in the file; each thread and turn brings it instead.
   const policy = approvals === "never" ? "never" : "on-request";
   return `# Written by Argus at each start of the app-server; changes do not last.
@@ -48,12 +51,24 @@ requires_openai_auth = false
 supports_websockets = false
 http_headers = { ${text(LOOPBACK_SECRET_HEADER)} = ${text(loopback.secret)} }
 
-[mcp_servers.argus]
-url = ${text(`http://127.0.0.1:${loopback.port}/mcp`)}
-http_headers = { ${text(LOOPBACK_SECRET_HEADER)} = ${text(loopback.secret)} }
 # The gateway and each device decide what may be done; asking twice helps nobody.
-default_tools_approval_mode = "approve"
-startup_timeout_sec = 30
+${mcpServer("argus", "/mcp", true, loopback)}${mcpServers
+  .filter((name) => name !== "argus")
+  .map((name) => mcpServer(name, `/mcp/servers/${name}`, approvals === "never", loopback))
+  .join("")}`;
+}
+
+function mcpServer(
+  name: string,
+  path: string,
+  isTrusted: boolean,
+  { port, secret }: CodexConfigOptions["loopback"],
+): string {
+  return `
+[mcp_servers.${name}]
+url = ${text(`http://127.0.0.1:${port}${path}`)}
+http_headers = { ${text(LOOPBACK_SECRET_HEADER)} = ${text(secret)} }
+${isTrusted ? 'default_tools_approval_mode = "approve"\n' : ""}startup_timeout_sec = 30
 tool_timeout_sec = 3600
 `;
 }

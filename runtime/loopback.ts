@@ -28,7 +28,7 @@ const MAX_CONNECTIONS = 64;
 const LIMITS = { maxHeaderSize: 64 * 1024, headersTimeout: 10_000, requestTimeout: 120_000 };
 
 /**
- * The agent's way to the gateway: `/openai/v1/*` and `/mcp` on 127.0.0.1, with the pod's token added, so that the agent's
+ * The agent's way to the gateway: `/openai/v1/*`, `/mcp` and `/mcp/servers/*` on 127.0.0.1, with the pod's token added, so that the agent's
  * environment holds none. A request waits while the gateway is away and is repeated until its first response byte.
  * A convenience, not a boundary: the agent runs as the same user. Errors are JSON: `{"error":{"message","type","code"}}`.
  */
@@ -95,7 +95,8 @@ function refusalOf(request: IncomingMessage, port: number, secret: string): Refu
 const pathOf = (url: string | undefined, port: number) =>
   URL.parse(url ?? "", `http://127.0.0.1:${port}`)?.pathname ?? "";
 
-const isForwarded = (path: string) => path.startsWith("/openai/v1/") || path === "/mcp";
+const isForwarded = (path: string) =>
+  path.startsWith("/openai/v1/") || path === "/mcp" || path.startsWith("/mcp/servers/");
 
 function sameSecret(given: string | string[] | undefined, secret: string): boolean {
   if (typeof given !== "string") return false;

@@ -106,6 +106,8 @@ export async function revoke(command: NodesCommand & { node: string }): Promise<
 }
 
 const Jobs = z.object({
+  /** By the device's clock, as its other times are. */
+  nowMs: z.number().optional(),
   jobs: z.array(
     z.looseObject({
       jobId: z.string(),
@@ -152,7 +154,13 @@ function stateOf({ running, orphaned, exitCode, signal }: Job): string {
 
 async function jobsOf(link: GatewayLink, node: string) {
   const answer = await invoke(link, node, "process.list", {});
-  return Jobs.parse(answer.payload).jobs.map((job) => ({ ...job, node: answer.nodeId }));
+  const { jobs: found, nowMs } = Jobs.parse(answer.payload);
+  const skewMs = nowMs === undefined ? 0 : Date.now() - nowMs;
+  return found.map((job) => ({
+    ...job,
+    createdAtMs: job.createdAtMs + skewMs,
+    node: answer.nodeId,
+  }));
 }
 
 export async function kill(command: NodesCommand & { node: string; job: string }): Promise<number> {

@@ -10,7 +10,7 @@ export function runtimeSpec(
   { spec }: Pick<ArgusSession, "spec">,
   { image, model }: { image: string; model?: string | undefined },
 ): RuntimeSpec {
-  const { runtime, approvals, idle, limits } = spec;
+  const { runtime, approvals, idle, limits, mcpServers } = spec;
   const command = runtime.command?.length ? runtime.command : DEFAULT_COMMAND;
   const memory = resourcesWith(spec.resources).limits.memory ?? "0";
   return {
@@ -24,5 +24,6 @@ export function runtimeSpec(
     pids: limits.pids,
     memoryBytes: Math.floor(parseQuantity(memory) ?? 0),
     ...(model ? { model } : {}),
+    ...(mcpServers?.length ? { mcpServers: mcpServers.map(({ name }) => name) } : {}),
   };
 }

@@ -86,6 +86,17 @@ const Gateway = z.strictObject({
     .max(64)
     .default([])
     .meta({ description: "Secrets of this namespace that spec.webhooks of sessions may name" }),
+  mcpSecrets: z
+    .array(
+      z
+        .string()
+        .min(1)
+        .max(253)
+        .regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/),
+    )
+    .max(64)
+    .default([])
+    .meta({ description: "Secrets of this namespace that spec.mcpServers of sessions may name" }),
   resources: resources(
     { cpu: "100m", memory: "192Mi", "ephemeral-storage": "64Mi" },
     { cpu: "2", memory: "1Gi", "ephemeral-storage": "256Mi" },

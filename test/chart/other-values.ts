@@ -31,6 +31,7 @@ export const OTHER: Record<string, [value: unknown, beside?: Values]> = {
   "gateway.persistence.accessMode": ["ReadWriteOnce"],
   "gateway.service.port": [9090],
   "gateway.webhookSecrets": [["ci-key"]],
+  "gateway.mcpSecrets": [["tickets"]],
   "gateway.service.annotations": [{ a: "b" }],
   "telegram.enabled": [true, { telegram: { ...BOT.telegram, enabled: false } }],
   "telegram.token": ["1:a", { telegram: { enabled: true, existingSecret: "", token: "2:b" } }],

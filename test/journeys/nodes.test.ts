@@ -6,6 +6,7 @@ import { type FakeModel, startFakeModel } from "#test/fakes/model.ts";
 import { ArgusUp, argus } from "#test/support/argus-up.ts";
 import { joined } from "#test/support/devices.ts";
 import { eventually } from "#test/support/eventually.ts";
+import { startMcpServer } from "#test/support/mcp-server.ts";
 import { NodeHostProcess } from "#test/support/node-host.ts";
 import { processesOf } from "#test/support/processes.ts";
 
@@ -141,6 +142,37 @@ test("a command wakes a cold session; its job keeps the pod, and the job's end w
   await eventually("the agent is told of the end", told, 100_000);
   expect(await podOf()).toBe(pod);
 }, 240_000);
+
+test("the real Codex uses a tool of the session's own MCP server, whose key it cannot find", async () => {
+  const tickets = await startMcpServer({ key: "k3y-of-tickets" });
+  const name = "with-tools";
+  const secret = `--from-literal=headers=X-Key: k3y-of-tickets`;
+  await up.kubectl(["create", "secret", "generic", "tickets", secret]);
+  const object = `apiVersion: argus.dev/v1alpha1
+kind: ArgusSession
+metadata: { name: ${name} }
+spec:
+  heartbeat: { intervalSeconds: 0 }
+  mcpServers:
+    - { name: tickets, url: "${tickets.url}", headersFrom: { secretKeyRef: { name: tickets, key: headers } } }
+`;
+  await up.kubectl(["apply", "-f", "-"], object);
+  await up.kubectl(["wait", "--for=condition=Ready", `asess/${name}`, "--timeout=60s"]);
+  const client = await up.connect({ session: name });
+  const text = 'tool: mcp__tickets/lookup {"id":7}';
+  const { inputId } = await client.request("argus/input/enqueue", { text });
+  await client.waitFor(
+    "the turn's end",
+    ({ method, params }) => method === "argus/input/ended" && params?.id === inputId,
+  );
+  expect(model.requests.at(-1)?.outputs.join()).toContain("ticket 7 is open");
+  await client.close();
+  const look = "cat ~/.codex/config.toml; env; tr '\\0' ' ' < /proc/self/environ";
+  const { stdout } = await cli(["run", `runtime:${name}`, "--", "sh", "-c", look]);
+  expect(stdout).toContain("[mcp_servers.tickets]");
+  expect(stdout).not.toContain("k3y-of-tickets");
+  await tickets.close();
+}, 120_000);
 
 test("argus run goes on where it was when the gateway is killed, and when the node-host is", async () => {
   const script = `i=0; while [ $i -lt 80 ]; do echo line $i; i=$((i+1)); sleep 0.1; done; exit 5`;

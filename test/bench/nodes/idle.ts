@@ -6,6 +6,7 @@ import { proofOf, publicKeyOf } from "#node-host/identity.ts";
 import type { ArgusUp } from "#test/support/argus-up.ts";
 import { clientOf } from "#test/support/devices.ts";
 
+type Gateway = Pick<ArgusUp, "url" | "token">;
 type Payload = Record<string, unknown>;
 
 /** A connection whose frames can be waited for by their event. */
@@ -25,7 +26,7 @@ function opened(url: string, token?: string) {
 }
 
 /** Pairs `count` devices of session main and answers their tokens. */
-export async function pairMany(up: ArgusUp, count: number): Promise<Map<string, string>> {
+export async function pairMany(up: Gateway, count: number): Promise<Map<string, string>> {
   const url = `${up.url.replace("http", "ws")}/nodes/ws`;
   const tokens = new Map<string, string>();
   const client = await clientOf(up, "main");
@@ -53,7 +54,7 @@ export async function pairMany(up: ArgusUp, count: number): Promise<Map<string, 
 }
 
 /** All devices at once; resolves when each was welcomed, to the time that took and what closes them. */
-export async function connectAll(up: ArgusUp, tokens: Map<string, string>) {
+export async function connectAll(up: Gateway, tokens: Map<string, string>) {
   const url = `${up.url.replace("http", "ws")}/nodes/ws`;
   const started = performance.now();
   const sockets = await Promise.all(

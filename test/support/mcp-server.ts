@@ -1,0 +1,42 @@
+import { createServer, type IncomingHttpHeaders } from "node:http";
+import type { AddressInfo } from "node:net";
+import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js";
+import { StreamableHTTPServerTransport } from "@modelcontextprotocol/sdk/server/streamableHttp.js";
+import { z } from "zod";
+
+export interface McpServerProcess {
+  url: string;
+  /** Headers of each request with the key. */
+  requests: IncomingHttpHeaders[];
+  close(): Promise<void>;
+}
+
+/** Somebody's MCP server with one tool, as the SDK makes it; without the header `x-key` nobody gets in. */
+export async function startMcpServer({ key }: { key: string }): Promise<McpServerProcess> {
+  const requests: IncomingHttpHeaders[] = [];
+  const http = createServer((request, response) => {
+    if (request.headers["x-key"] !== key) {
+      response.writeHead(401).end("who are you?");
+      return;
+    }
+    requests.push(request.headers);
+    const server = new McpServer({ name: "tickets", version: "1" });
+    const inputSchema = { id: z.number() };
+    server.registerTool("lookup", { description: "Looks a ticket up", inputSchema }, ({ id }) => ({
+      content: [{ type: "text", text: `ticket ${id} is open` }],
+    }));
+    const transport = new StreamableHTTPServerTransport({});
+    response.once("close", () => void server.close());
+    void server.connect(transport as never).then(() => transport.handleRequest(request, response));
+  });
+  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
+  const { port } = http.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${port}/mcp`,
+    requests,
+    close: async () => {
+      http.closeAllConnections();
+      await new Promise((resolve) => http.close(resolve));
+    },
+  };
+}
