@@ -145,12 +145,8 @@ async function openWith(
     signal,
   };
   const served = await openLanes(store, shared, readiness);
-  const own = {
-    crons: new Crons({ kube, namespace }),
-    nodes: openNodes(shared, served.lanes, options),
-    ...openSecrets(options),
-  };
-  const context: GatewayContext = { ...shared, ...served, ...own };
+  const nodes = openNodes(shared, served.lanes, options);
+  const context: GatewayContext = { ...shared, ...served, nodes, ...openReaders(options) };
   return {
     context,
     store,
@@ -185,9 +181,11 @@ function openNodes(
   return nodes;
 }
 
-function openSecrets({ kube, namespace, logger }: GatewayOptions) {
+/** What looks at the API server when it is asked. */
+function openReaders({ kube, namespace, logger }: GatewayOptions) {
   const reading = { kube, namespace, logger };
   return {
+    crons: new Crons(reading),
     webhookSecrets: new WebhookSecrets(reading),
     mcpHeaders: new ServerHeaders(reading),
   };

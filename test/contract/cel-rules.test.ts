@@ -28,6 +28,7 @@ const template = (field: string, key: string) => ({
   podTemplate: { metadata: { [field]: { [key]: "x" } } },
 });
 const env = (name: string) => ({ runtime: { env: [{ name, value: "x" }] } });
+const server = (name: string) => ({ mcpServers: [{ name, url: "https://tools.example/mcp" }] });
 const cron = (fields: Spec) => ({
   schedule: "0 * * * *",
   sessionRef: { name: "main" },
@@ -100,6 +101,12 @@ const SESSION: Fixture[] = [
     message: "names that start with ARGUS_ belong to Argus",
     accepts: [[env("MY_ARGUS_")]],
     rejects: [[env("ARGUS_TOKEN_FILE")]],
+  },
+  {
+    path: "spec.mcpServers[].name",
+    message: "argus is Argus's own server",
+    accepts: [[server("argus-2")]],
+    rejects: [[server("argus")]],
   },
   {
     path: "spec.tokenGeneration",
