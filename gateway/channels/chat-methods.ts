@@ -187,6 +187,7 @@ async function moved(connection: AdapterConnection, params: unknown) {
   const { directory, lanes, state } = context;
   // What waits goes first: a repeat of the news ends what a crash left half done.
   for (const session of directory.sessions()) {
+    // One whose document cannot be read is told of by the lanes themselves.
     const lane = await lanes.of(session).catch(() => undefined);
     await lane?.state.update((document) =>
       moveChat(document, { channel, chatKey: from }, { channel, chatKey: to }),

@@ -79,16 +79,27 @@ test("a message holds no more entities and bytes than Telegram takes", () => {
 });
 
 test("an answer never has more parts than a delivery may have", () => {
-  const kilobytes = (text: string) => text.repeat(Math.ceil(MAX_DELIVERY_BYTES / text.length));
-  for (const text of ["**a** ", "`b` ", "- a\n  - b\n", "|a|b|\n|-|-|\n|c|d|\n\n", "x\n\n"]) {
-    const markdown = kilobytes(text).slice(0, MAX_DELIVERY_BYTES);
-    const parts = plan(markdown);
+  // The same shares at an eighth of the size; the largest answer there may be is one of them.
+  const eighth = { units: TELEGRAM_LIMITS.units / 8, bytes: 4096, marks: 12 };
+  const cut = (text: string, bytes: number) =>
+    text.repeat(Math.ceil(bytes / text.length)).slice(0, bytes);
+  const whole: [markdown: string, limits: typeof eighth | undefined][] = [
+    [cut("**a** ", MAX_DELIVERY_BYTES), undefined],
+    ...["`b` ", "- a\n  - b\n", "|a|b|\n|-|-|\n|c|d|\n\n", "x\n\n"].map(
+      (text): [string, typeof eighth] => [cut(text, MAX_DELIVERY_BYTES / 8), eighth],
+    ),
+  ];
+  for (const [markdown, limited] of whole) {
+    const options = limited ? { limits: limited } : {};
+    const parts = plan(markdown, options);
     expect(parts.length).toBeLessThanOrEqual(MAX_PARTS);
+    expect(parts.length).toBeGreaterThan(MAX_PARTS / 4);
     const [, second] = parts;
-    expect(plan(markdown, { from: second?.to ?? 0 })[0]?.html).toBe(parts[2]?.html);
+    const rest = plan(markdown, { ...options, from: second?.to ?? 0 });
+    expect(rest[0]?.html).toBe(parts[2]?.html);
   }
-  const lazy = `${"- ".repeat(20)}a\n${"b\n".repeat(MAX_DELIVERY_BYTES / 2 - 30)}`;
-  expect(plan(lazy).length).toBeLessThanOrEqual(MAX_PARTS);
+  const lazy = `${"- ".repeat(20)}a\n${"b\n".repeat(MAX_DELIVERY_BYTES / 16 - 30)}`;
+  expect(plan(lazy, { limits: eighth }).length).toBeLessThanOrEqual(MAX_PARTS);
 });
 
 test("there is room for a mark before the text", () => {
