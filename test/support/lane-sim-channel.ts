@@ -61,6 +61,8 @@ export class SimChannel {
 export class SimEndpoint {
   readonly #sim: LaneSim;
   #adapters: Adapters = { epoch: 0, known: [] };
+  /** Of the adapter's connection: delivery → its chat, of which no second one is given to it, whatever a lease says. */
+  #held = new Map<string, string>();
 
   constructor(sim: LaneSim) {
     this.#sim = sim;
@@ -71,6 +73,8 @@ export class SimEndpoint {
     this.#adapters = document;
     const by = { adapter: NAME, epoch: answer };
     const { state } = this.#sim.lane;
+    const kept = state.current.deliveries.filter(({ id }) => holding.includes(id));
+    this.#held = new Map(kept.map(({ id, target }) => [id, target.chatKey]));
     const lost = state.current.deliveries.filter(({ id }) => !holding.includes(id));
     for (const { id } of lost) await state.update((each) => release(each, id, by));
     return answer;
@@ -86,25 +90,39 @@ export class SimEndpoint {
       return await state.reduce((document) => sendingPart(document, facts));
     }
     if (method === CHANNEL.release) {
-      for (const id of HeldParams.parse(params).deliveryIds)
-        await state.update((document) => release(document, id, by));
+      for (const id of HeldParams.parse(params).deliveryIds) await this.#released(id, by);
       return { lost: [] };
     }
     const { deliveryId: id, part, outcome } = OutcomeParams.parse(params);
     const facts = { id, by, part, outcome, now, limit: LIMIT };
-    const said = await state.reduce((document) => partOutcome(document, facts));
+    const said = await state
+      .reduce((document) => partOutcome(document, facts))
+      .catch((error: unknown) => {
+        if (error instanceof ArgusError && error.code === "Conflict") this.#held.delete(id);
+        throw error;
+      });
     if ("claim" in said && said.claim) return { delivery: said };
+    this.#held.delete(id);
     return "endedAt" in said ? { ended: said } : {};
+  }
+
+  async #released(id: string, by: Claimant): Promise<void> {
+    await this.#sim.lane.state.update((document) => release(document, id, by));
+    this.#held.delete(id);
   }
 
   /** What there is now, if anything. */
   async #next(by: Claimant): Promise<NextResult | undefined> {
     const { state } = this.#sim.lane;
     const now = this.#sim.clock.now();
-    const [head] = claimable(state.current, "c", by, now);
+    const chats = new Set(this.#held.values());
+    const heads = claimable(state.current, "c", by, now);
+    const head = heads.find(({ target }) => !chats.has(target.chatKey));
     if (!head) return undefined;
+    this.#held.set(head.id, head.target.chatKey);
     const facts = { id: head.id, by, channel: "c", leaseMs: LEASE_MS, now, limit: LIMIT };
     const delivery = await state.reduce((document) => claim(document, facts));
+    if (!delivery) this.#held.delete(head.id);
     return delivery && { sessionId: "main", delivery };
   }
 }
