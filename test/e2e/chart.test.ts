@@ -13,6 +13,7 @@ import { provideImages, whyNoImages } from "#test/support/images.ts";
 import { askedBy, compareRights, grantedTo } from "#test/support/rbac.ts";
 import { laterChart, Release } from "#test/support/release.ts";
 import { runProgram } from "#test/support/run-program.ts";
+import { deathsAreNamed } from "./support/deaths.ts";
 import { type Chat, whileTheBotIsReplaced, withDevice, withTelegram } from "./support/people.ts";
 import { forwarded } from "./support/port-forward.ts";
 import { isTold, namesTheRule, refusedAtOnce, WRONGS } from "./support/wrongs.ts";
@@ -121,7 +122,7 @@ else
       },
     );
 
-    test("what is wrong is said within ten seconds, and nothing is retried hot", {
+    test("what is wrong is said within ten seconds, nothing is retried hot, and status names what ended an agent", {
       timeout: 600_000,
     }, async () => {
       const argus = release("e2e-wrong");
@@ -133,6 +134,7 @@ else
       await refusedAtOnce(argus);
       for (const wrong of WRONGS) await isTold(cluster, argus, wrong);
       await namesTheRule(cluster, argus);
+      await deathsAreNamed(argus);
       await remove(argus);
     });
 
