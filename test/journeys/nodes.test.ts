@@ -1,6 +1,11 @@
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type FakeModel, startFakeModel } from "#test/fakes/model.ts";
 import { ArgusUp, argus } from "#test/support/argus-up.ts";
@@ -9,6 +14,7 @@ import { eventually } from "#test/support/eventually.ts";
 import { startMcpServer } from "#test/support/mcp-server.ts";
 import { NodeHostProcess } from "#test/support/node-host.ts";
 import { processesOf } from "#test/support/processes.ts";
+import { isFullProof, proved } from "#test/support/proof.ts";
 
 let model: FakeModel;
 let up: ArgusUp;
@@ -173,6 +179,80 @@ spec:
   expect(stdout).not.toContain("k3y-of-tickets");
   await tickets.close();
 }, 120_000);
+
+test("a large output passes device, gateway and argus run byte for byte, in bounded memory", async () => {
+  const bytes = isFullProof ? 1024 ** 3 : 32 * 1024 ** 2;
+  const host = await joined(up, { nodeId: "big", session: "main" });
+  hosts.push(host);
+  const pidOf = { gateway: up.find("argus.ts gateway")[0]?.pid, device: host.child?.pid };
+  const before = { gateway: residentMiB(pidOf.gateway), device: residentMiB(pidOf.device) };
+  const script = `seq 100000000 900000000 | head -c ${bytes}`;
+  const words = ["run", "--data", up.data, "big", "--", "sh", "-c", script];
+  const began = performance.now();
+  const remote = spawn(join(import.meta.dirname, "..", "..", "argus"), words, {
+    env: { PATH: process.env.PATH, HOME: host.folder },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const exited = once(remote, "exit");
+  let mostOfCli = 0;
+  const look = setInterval(() => {
+    mostOfCli = Math.max(mostOfCli, residentMiB(remote.pid));
+  }, 200);
+  const got = await digest(remote.stdout);
+  clearInterval(look);
+  expect((await exited)[0]).toBe(0);
+  const seconds = (performance.now() - began) / 1000;
+  expect(got).toEqual(await digest(spawn("sh", ["-c", script]).stdout));
+  expect(got.bytes).toBe(bytes);
+  const grown = {
+    gateway: mostMiB(pidOf.gateway) - before.gateway,
+    device: mostMiB(pidOf.device) - before.device,
+  };
+  proved(
+    `${bytes} bytes in ${seconds.toFixed(1)} s; at most ${mostOfCli} MiB of argus run, gateway +${grown.gateway} MiB, device +${grown.device} MiB`,
+  );
+  expect(grown.gateway).toBeLessThan(128);
+  expect(grown.device).toBeLessThan(128);
+  expect(mostOfCli).toBeLessThan(256);
+}, 300_000);
+
+test("in a real terminal a program's control bytes are shown, not obeyed; --raw passes them on", async () => {
+  const program = join(import.meta.dirname, "..", "..", "argus");
+  const evil = "printf '\\033]0;evil\\007\\033[2J\\033[31mred\\n'";
+  const inTerminal = async (...options: string[]) => {
+    const words = [program, "run", "--data", up.data, ...options, "big", "--", "sh", "-c"];
+    const child = spawn("script", ["-qec", `${words.join(" ")} "${evil}"`, "/dev/null"], {
+      env: { PATH: process.env.PATH, HOME: up.data, TERM: "xterm" },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    return Buffer.concat((await child.stdout.toArray()) as Buffer[]).toString();
+  };
+  const shown = await inTerminal();
+  expect(shown).toContain("red");
+  expect(shown).not.toMatch(/[\u001b\u0007]/);
+  expect(await inTerminal("--raw")).toContain("\u001b]0;evil\u0007\u001b[2J\u001b[31mred");
+}, 60_000);
+
+async function digest(stream: Readable): Promise<{ bytes: number; sum: string }> {
+  const hash = createHash("sha256");
+  let bytes = 0;
+  for await (const chunk of stream) {
+    bytes += (chunk as Buffer).length;
+    hash.update(chunk as Buffer);
+  }
+  return { bytes, sum: hash.digest("hex") };
+}
+
+function statusMiB(pid: number | undefined, name: string): number {
+  try {
+    const text = readFileSync(`/proc/${pid}/status`, "utf8");
+    return Math.round(Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(text)?.[1] ?? 0) / 1024);
+  } catch {
+    return 0;
+  }
+}
+const residentMiB = (pid: number | undefined) => statusMiB(pid, "VmRSS");
+const mostMiB = (pid: number | undefined) => statusMiB(pid, "VmHWM");
 
 test("argus run goes on where it was when the gateway is killed, and when the node-host is", async () => {
   const script = `i=0; while [ $i -lt 80 ]; do echo line $i; i=$((i+1)); sleep 0.1; done; exit 5`;
