@@ -12,7 +12,7 @@ import { eventually } from "#test/support/eventually.ts";
 import { ADMIN, GatewayRig } from "#test/support/gateway.ts";
 import { NodeHostProcess } from "#test/support/node-host.ts";
 import { processesOf } from "#test/support/processes.ts";
-import { isFullProof, proved } from "#test/support/proof.ts";
+import { proofSize, proved } from "#test/support/proof.ts";
 import type { WsClient } from "#test/support/ws-client.ts";
 import { bundleNodeHost } from "../../scripts/bundle.ts";
 
@@ -181,7 +181,7 @@ test.each([
 );
 
 test("500 devices that come at once are all there, and each is asked once", async () => {
-  const count = isFullProof ? 500 : 100;
+  const count = proofSize(100, 500);
   const tokens = await pairMany(gateway(), count);
   const asked: string[] = [];
   const sockets: WebSocket[] = [];
