@@ -1,6 +1,9 @@
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { z } from "zod";
+import { CHANNEL } from "#protocol/channel.ts";
+import { AdapterPeer } from "#test/support/adapter-peer.ts";
 import { ADMIN, GatewayRig } from "#test/support/gateway.ts";
 
 let rig: GatewayRig;
@@ -79,6 +82,38 @@ test("no argument reaches another session, and a wrong argument is named", async
   expect(JSON.stringify(wrong.content)).toContain("sessionId");
   const unknown = await client.callTool({ name: "no_such_tool", arguments: {} });
   expect(unknown.isError).toBe(true);
+});
+
+test("the agent's own schedules: added, listed, changed and removed, of its session alone", async () => {
+  const client = await connect();
+  const cron = async (args: object) => {
+    const called = { name: "cron", arguments: args as Record<string, unknown> };
+    return (await client.callTool(called)).structuredContent as Record<string, unknown>;
+  };
+  const job = { jobId: "roses", expr: "0 7 * * *", text: "water the roses" };
+  expect(await cron({ action: "add", ...job })).toMatchObject({ ok: true, sessionId: "a" });
+  const listed = await cron({ action: "list" });
+  expect(listed).toMatchObject({ jobs: [{ jobId: "roses", expr: "0 7 * * *" }] });
+  const changed = { action: "update", jobId: "roses", enabled: false };
+  expect(await cron(changed)).toMatchObject({ ok: true });
+  expect(await cron({ action: "status" })).toMatchObject({ jobs: 1, enabledJobs: 0 });
+  const foreign = await cron({ action: "list", sessionId: "b" });
+  expect(foreign).toMatchObject({ ok: false, error: { code: "UNSUPPORTED" } });
+  expect(await cron({ action: "remove", jobId: "roses" })).toMatchObject({ ok: true });
+  expect(await cron({ action: "status" })).toMatchObject({ jobs: 0 });
+});
+
+test("a message goes to the chat that the session belongs to", async () => {
+  const chat = await AdapterPeer.greet(rig.url, ADMIN);
+  const person = { id: "ann", name: "Ann" };
+  const who = { person, chatKey: "ann", isGroup: false, session: "a", allow: { owners: ["ann"] } };
+  await chat.request(CHANNEL.admit, who, z.unknown());
+  const client = await connect();
+  const sent = await client.callTool({ name: "send_message", arguments: { text: "half done" } });
+  expect(sent.structuredContent).toMatchObject({ ok: true, messageId: expect.any(String) });
+  const status = await client.callTool({ name: "session_status", arguments: {} });
+  expect(status.structuredContent).toMatchObject({ waitingReplies: 1, chat: { chatKey: "ann" } });
+  chat.close();
 });
 
 test("a message of a session without a chat is refused in words", async () => {
