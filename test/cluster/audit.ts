@@ -17,7 +17,7 @@ export interface AuditEntry {
     namespace?: string;
     name?: string;
   };
-  responseStatus?: { code: number; reason?: string };
+  responseStatus?: { code: number; reason?: string; message?: string };
   requestReceivedTimestamp: string;
   stageTimestamp: string;
 }

@@ -68,11 +68,16 @@ export function askedBy(
   return entries.filter(({ user }) => user.username === username).flatMap(askedIn);
 }
 
+/** The admission of an API server learns of a new kind within half a minute, and refuses its objects' children until then. */
+function isTooEarly(answer: AuditEntry["responseStatus"]): boolean {
+  return answer?.message?.includes("cannot find RESTMapping") ?? false;
+}
+
 function askedIn({ verb, objectRef, responseStatus }: AuditEntry): Asked[] {
   // Paths such as /version are open to everybody.
   if (!objectRef) return [];
   const { resource, subresource, apiGroup: group = "", namespace, name } = objectRef;
-  const status = responseStatus?.code ?? 0;
+  const status = isTooEarly(responseStatus) ? 0 : (responseStatus?.code ?? 0);
   const asked: Asked = {
     verb,
     group,
