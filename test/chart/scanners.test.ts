@@ -30,6 +30,8 @@ const ASKED_FOR: Record<string, RegExp> = {
   "small and temporary": /NetworkPolicy|PodDisruptionBudget/,
   // A Service in front of the one controller; a stand-by is a choice.
   observed: /Deployment few replicas$/,
+  // A Service in front of the one bot, of which there are never two at once.
+  "Telegram bot with a webhook": /Deployment (few replicas|update strategy)$/,
 };
 
 test.skipIf(isLeftOut).for(Object.entries(VALUE_SETS))(

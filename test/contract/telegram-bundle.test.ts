@@ -38,6 +38,7 @@ test("the bot as the images have it talks to Telegram", async () => {
   expect(telegram.calls.map(({ method }) => method)).toEqual([
     "getMe",
     "setMyCommands",
+    "getWebhookInfo",
     "getUpdates",
   ]);
 });
