@@ -18,6 +18,16 @@ export function sqliteCode(error: unknown): number | undefined {
   return code === undefined ? undefined : code & 255;
 }
 
+/**
+ * A sync that failed, whatever the disk said: what was written may or may not be there, and no later sync tells. So nothing goes on
+ * after it; a full disk neither.
+ */
+export class FailedSync extends Error {
+  constructor(cause: unknown) {
+    super(errorMessage(cause), { cause });
+  }
+}
+
 /** Nothing fits on the disk any more: the one failure that ends when somebody frees some space. */
 export function isFull(error: unknown): boolean {
   return sqliteCode(error) === SQLITE.full || isErrno(error, "ENOSPC", "EDQUOT");
@@ -28,7 +38,8 @@ export class DamagedFile extends Error {}
 
 /** What ended the store, and what a person can do about it. */
 export function failureWords(error: unknown, folder: string): string {
-  const words = `${wordsOf(error, folder)} (${errorMessage(error)})`;
+  const cause = error instanceof FailedSync ? error.cause : error;
+  const words = `${wordsOf(cause, folder)} (${errorMessage(error)})`;
   return `The state store failed: ${words}`;
 }
 

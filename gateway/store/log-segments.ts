@@ -10,6 +10,7 @@ import {
   writevSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
+import { FailedSync } from "./failures.ts";
 import { headerOf, type LogRecord, recordsIn } from "./log-record.ts";
 
 /** A record that does not fit into the rest of a segment begins the next one. */
@@ -83,8 +84,13 @@ export class LogSegments {
     this.#current = segment;
   }
 
+  /** Throws {@link FailedSync}. */
   sync(): void {
-    for (const { file } of this.#unsynced) fdatasyncSync(file);
+    try {
+      for (const { file } of this.#unsynced) fdatasyncSync(file);
+    } catch (error) {
+      throw new FailedSync(error);
+    }
     this.#unsynced.clear();
   }
 

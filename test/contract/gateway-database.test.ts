@@ -9,6 +9,8 @@ import fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type Change, difference } from "#gateway/store/change.ts";
 import { DocumentTable } from "#gateway/store/database.ts";
+import { FailedSync, failureWords, isFull } from "#gateway/store/failures.ts";
+import { LogSegments } from "#gateway/store/log-segments.ts";
 
 let folder: string;
 let path: string;
@@ -188,6 +190,18 @@ test("a record that was cut off anywhere in the writing was never there, and the
     change("b", version, "after");
     expect(open().read("b")).toEqual({ version: version + 1, body: '{"list":["after"]}' });
   }
+});
+
+test("a sync that fails is no full disk, even where the disk says so: nothing goes on after it", () => {
+  const segments = new LogSegments(join(folder, "state"));
+  segments.append({ seq: 1, oldest: 1, docs: "[]", changes: Buffer.alloc(0) });
+  // Its files are gone from under it.
+  segments.close();
+  expect(() => segments.sync()).toThrow(FailedSync);
+  const full = new FailedSync(Object.assign(new Error("ENOSPC"), { code: "ENOSPC" }));
+  expect(isFull(full)).toBe(false);
+  expect(isFull(full.cause)).toBe(true);
+  expect(failureWords(full, "/state")).toContain("the disk of /state is full");
 });
 
 test("a file of the first version is taken over", () => {
