@@ -62,6 +62,19 @@ const StoreValues = z.strictObject({
   ),
 });
 
+const secretNames = (description: string) =>
+  z
+    .array(
+      z
+        .string()
+        .min(1)
+        .max(253)
+        .regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/),
+    )
+    .max(64)
+    .default([])
+    .meta({ description });
+
 const Gateway = z.strictObject({
   logLevel: logLevel(),
   store: StoreValues.prefault({}),
@@ -75,28 +88,8 @@ const Gateway = z.strictObject({
       annotations: stringMap("Annotations of the Service"),
     })
     .prefault({}),
-  webhookSecrets: z
-    .array(
-      z
-        .string()
-        .min(1)
-        .max(253)
-        .regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/),
-    )
-    .max(64)
-    .default([])
-    .meta({ description: "Secrets of this namespace that spec.webhooks of sessions may name" }),
-  mcpSecrets: z
-    .array(
-      z
-        .string()
-        .min(1)
-        .max(253)
-        .regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/),
-    )
-    .max(64)
-    .default([])
-    .meta({ description: "Secrets of this namespace that spec.mcpServers of sessions may name" }),
+  webhookSecrets: secretNames("Secrets of this namespace that spec.webhooks of sessions may name"),
+  mcpSecrets: secretNames("Secrets of this namespace that spec.mcpServers of sessions may name"),
   resources: resources(
     { cpu: "100m", memory: "192Mi", "ephemeral-storage": "64Mi" },
     { cpu: "2", memory: "1Gi", "ephemeral-storage": "256Mi" },
