@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { type FakeTelegram, type Stored, startTelegram } from "#test/fakes/telegram.ts";
 import { ArgusUp } from "#test/support/argus-up.ts";
 import { eventually } from "#test/support/eventually.ts";
+import { telegramEnv } from "#test/support/telegram-env.ts";
 
 let telegram: FakeTelegram;
 let up: ArgusUp;
@@ -13,13 +14,7 @@ const ASK = "@argus_test_bot /approve";
 beforeAll(async () => {
   telegram = await startTelegram();
   ada = telegram.people.person("Ada");
-  up = await ArgusUp.start({
-    env: {
-      ARGUS_TELEGRAM_TOKEN: telegram.token,
-      ARGUS_TELEGRAM_API: telegram.url,
-      ARGUS_TELEGRAM_OWNERS: String(ada.id),
-    },
-  });
+  up = await ArgusUp.start({ env: telegramEnv(telegram, ada) });
   await telegram.waitFor("the poll", () => telegram.polled(), 60_000);
 }, 120_000);
 afterAll(async () => {

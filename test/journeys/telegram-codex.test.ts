@@ -11,6 +11,7 @@ import {
 } from "#test/fakes/telegram.ts";
 import { ArgusUp } from "#test/support/argus-up.ts";
 import { eventually } from "#test/support/eventually.ts";
+import { telegramEnv } from "#test/support/telegram-env.ts";
 import { TINY_JPEG } from "#test/support/tiny-jpeg.ts";
 import { UpSessions } from "#test/support/up-sessions.ts";
 
@@ -34,9 +35,7 @@ beforeAll(async () => {
       ARGUS_MODEL_UPSTREAM: model.url,
       ARGUS_MODEL_KEY: KEY,
       ARGUS_MODEL: "gpt-6-luna",
-      ARGUS_TELEGRAM_TOKEN: telegram.token,
-      ARGUS_TELEGRAM_API: telegram.url,
-      ARGUS_TELEGRAM_OWNERS: String(ada.id),
+      ...telegramEnv(telegram, ada),
       ARGUS_TELEGRAM_MEMBERS: String(bob.id),
     },
   });

@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type FakeTelegram, type Stored, startTelegram } from "#test/fakes/telegram.ts";
 import { ArgusUp } from "#test/support/argus-up.ts";
+import { telegramEnv } from "#test/support/telegram-env.ts";
 
 let telegram: FakeTelegram;
 let up: ArgusUp;
@@ -13,13 +14,7 @@ let workspace: string;
 beforeAll(async () => {
   telegram = await startTelegram();
   ada = telegram.people.person("Ada");
-  up = await ArgusUp.start({
-    env: {
-      ARGUS_TELEGRAM_TOKEN: telegram.token,
-      ARGUS_TELEGRAM_API: telegram.url,
-      ARGUS_TELEGRAM_OWNERS: String(ada.id),
-    },
-  });
+  up = await ArgusUp.start({ env: telegramEnv(telegram, ada) });
   await telegram.waitFor("the poll", () => telegram.polled(), 60_000);
   const about = { kind: "document", name: "seen.txt", bytes: Buffer.from("x") } as const;
   telegram.people.send(ada, { ...about, caption: "where?" });

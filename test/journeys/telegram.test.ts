@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { type FakeTelegram, startTelegram } from "#test/fakes/telegram.ts";
 import { ArgusUp, argus } from "#test/support/argus-up.ts";
 import { eventually } from "#test/support/eventually.ts";
+import { telegramEnv } from "#test/support/telegram-env.ts";
 
 const BOT = "argus.ts telegram";
 let telegram: FakeTelegram;
@@ -15,13 +16,7 @@ let ada: Someone;
 beforeAll(async () => {
   telegram = await startTelegram();
   ada = telegram.people.person("Ada");
-  up = await ArgusUp.start({
-    env: {
-      ARGUS_TELEGRAM_TOKEN: telegram.token,
-      ARGUS_TELEGRAM_API: telegram.url,
-      ARGUS_TELEGRAM_OWNERS: String(ada.id),
-    },
-  });
+  up = await ArgusUp.start({ env: telegramEnv(telegram, ada) });
 }, 120_000);
 afterAll(async () => {
   await up?.destroy();
