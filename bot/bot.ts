@@ -1,77 +1,100 @@
 import { GrammyError } from "grammy";
-import type { Update, UserFromGetMe } from "grammy/types";
-import { z } from "zod";
-import { type Adapter, startAdapter } from "#channel/adapter.ts";
+import type { UserFromGetMe } from "grammy/types";
 import { serveHealth } from "#channel/health.ts";
+import type { Fence } from "#cluster/types.ts";
 import { backoffMs, systemClock } from "#lib/clock.ts";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
 import type { Running } from "#lib/running.ts";
-import { CHANNEL, ShownResult } from "#protocol/channel.ts";
+import { type Connected, connect } from "./connect.ts";
 import { BotHealth } from "./health.ts";
 import { Handler } from "./inbound/handler.ts";
-import { poll } from "./inbound/poll.ts";
+import { type PollOptions, poll } from "./inbound/poll.ts";
 import { receive } from "./inbound/webhook.ts";
-import { telegramFiles } from "./media/download.ts";
-import { type BotOptions, CHANNEL_NAME } from "./options.ts";
-import { telegramAsks } from "./outbound/asks.ts";
-import { FileSender } from "./outbound/files.ts";
-import { Pace } from "./outbound/pace.ts";
-import { heedPauses } from "./outbound/pauses.ts";
-import { TelegramSender } from "./outbound/sender.ts";
+import { talkByLease } from "./lease.ts";
+import type { BotOptions } from "./options.ts";
 import { Talk } from "./outbound/talk.ts";
-import { Progress } from "./progress.ts";
-import { Replies } from "./replies.ts";
-import { FILE_SECONDS, grammySignal, type TelegramApi, telegramApi } from "./telegram-api.ts";
+import { grammySignal, type TelegramApi, telegramApi } from "./telegram-api.ts";
 import { COMMANDS } from "./words.ts";
 
 const RETRY = { baseMs: 500, maxMs: 30_000 };
 
 /**
- * The Telegram chat: people's messages go to their sessions, the outbox's deliveries to people. Resolves once Telegram knows the bot.
+ * The Telegram chat: people's messages go to their sessions, the outbox's deliveries to people; with a Lease only while it is
+ * held. Resolves once Telegram knows the bot, so that a replica with a wrong token takes nobody's place.
  * `closed` rejects when the token is refused or a newer process of the bot has taken over.
  * Throws `Unauthorized` for a token that Telegram does not know.
  */
 export async function startBot(options: BotOptions, signal: AbortSignal): Promise<Running> {
-  const { logger, botToken, apiRoot, listen } = options;
+  const { listen, lease, logger } = options;
   const health = new BotHealth();
-  const api = telegramApi(botToken, apiRoot);
   const stop = new AbortController();
   const running = AbortSignal.any([signal, stop.signal]);
-  if (listen) await serveHealth(listen, () => health.reasons, running);
-  const bot = await identity(api, options, signal).catch((error: unknown) => {
+  try {
+    if (listen) await serveHealth(listen, () => health.reasons, running);
+    const bot = await identity(options, signal);
+    const talk = (fence: Fence | undefined, until: AbortSignal) =>
+      startTalking({ options, bot, health, fence }, until);
+    const talking = lease
+      ? talkByLease(
+          { lease, logger, health },
+          async (...term) => (await talk(...term)).closed,
+          running,
+        )
+      : await talk(undefined, running);
+    return { closed: talking.closed.finally(() => stop.abort()) };
+  } catch (error) {
     stop.abort();
     throw error;
-  });
-  const adapter = connect(api, options, running);
-  void adapter.adapter.ready.then(
+  }
+}
+
+interface TalkFacts {
+  options: BotOptions;
+  bot: UserFromGetMe;
+  health: BotHealth;
+  /** Undefined = nobody else talks in the bot's name. */
+  fence: Fence | undefined;
+}
+
+/** Takes messages in and sends deliveries. Resolves once the menu is set. */
+async function startTalking(facts: TalkFacts, signal: AbortSignal): Promise<Running> {
+  const { options, bot, health } = facts;
+  const { logger } = options;
+  const stop = new AbortController();
+  const running = AbortSignal.any([signal, stop.signal]);
+  const { api, ...parts } = connect(options, facts.fence, running);
+  const { ready, closed: delivering } = parts.adapter;
+  void ready.then(
     () => health.set("gateway", undefined),
     () => undefined,
   );
-  const talk = new Talk({ api, pace: adapter.pace, logger });
-  const { owners, members, mainSession } = options;
-  const handler = new Handler({
-    api,
-    bot,
-    talk,
-    owners,
-    members,
-    mainSession,
-    joinUrl: joinUrlOf(options.gatewayUrl),
-    logger,
-    ...adapter,
-  });
   await announce(api, logger);
   logger.info({ bot: bot.username }, "Telegram bot ready");
+  const handler = handlerOf(facts, { api, ...parts });
+  const receiving = takeIn(facts, { api, take: (updates) => handler.take(updates) }, running);
+  const either = Promise.race([receiving, delivering]).finally(() => stop.abort());
+  return { closed: Promise.all([either, receiving, delivering]).then(() => undefined) };
+}
+
+function handlerOf({ options, bot }: TalkFacts, { api, pace, ...parts }: Connected): Handler {
+  const { logger, owners, members, mainSession, gatewayUrl } = options;
+  const talk = new Talk({ api, pace, logger });
+  const joinUrl = joinUrlOf(gatewayUrl);
+  return new Handler({ api, bot, talk, owners, members, mainSession, joinUrl, logger, ...parts });
+}
+
+/** By polling or by a webhook, until the signal aborts. */
+function takeIn(
+  { options, health }: TalkFacts,
+  { api, take }: Pick<PollOptions, "api" | "take">,
+  signal: AbortSignal,
+): Promise<void> {
+  const { webhook, botToken, logger } = options;
   const onState = (reason: string | undefined) => health.set("telegram", reason);
-  const take = (updates: Update[]) => handler.take(updates);
-  const { webhook } = options;
+  if (webhook) return receive({ api, botToken, webhook, take, onState, logger }, signal);
   // The first poll may wait for long; a webhook is there once it is set.
-  if (!webhook) onState(undefined);
-  const polling = webhook
-    ? receive({ api, botToken, webhook, take, onState, logger }, running)
-    : poll({ api, take, onState, logger }, running);
-  const either = Promise.race([polling, adapter.adapter.closed]).finally(() => stop.abort());
-  return { closed: Promise.all([either, polling, adapter.adapter.closed]).then(() => undefined) };
+  onState(undefined);
+  return poll({ api, take, onState, logger }, signal);
 }
 
 /** A name inside of a cluster says nothing to a device. */
@@ -81,74 +104,12 @@ function joinUrlOf(gatewayUrl: string): string | undefined {
   return isPublic ? origin : undefined;
 }
 
-/** The adapter with everything that shows what it does. */
-function connect(api: TelegramApi, options: BotOptions, signal: AbortSignal) {
-  const { logger, gatewayUrl, gatewayToken, parallel } = options;
-  const pace = new Pace();
-  const replies = new Replies();
-  const files = telegramApi(options.botToken, options.apiRoot, FILE_SECONDS);
-  for (const each of [api, files]) each.config.use(heedPauses(pace));
-  const late: { adapter?: Adapter } = {};
-  const ask = <T>(method: string, params: unknown, result: z.ZodType<T>) => {
-    if (!late.adapter) throw new ArgusError("Unavailable", "The bot starts.");
-    return late.adapter.ask(method, params, result);
-  };
-  const progress = new Progress(
-    {
-      api,
-      pace,
-      replies,
-      logger,
-      shown: async ({ chatKey, sessionId, inputId }, ref) => {
-        const params = { chatKey, sessionId, inputId, ref };
-        return (await ask(CHANNEL.shown, params, ShownResult)).kept;
-      },
-    },
-    signal,
-  );
-  const onMoved = async (from: number, to: number) => {
-    await ask(CHANNEL.moved, { from: String(from), to: String(to) }, z.unknown());
-  };
-  const sender = new TelegramSender({
-    api,
-    pace,
-    replies,
-    files: new FileSender({ api: files, ask }),
-    onBegun: (inputId) => progress.answered(inputId),
-    onSent: (chatId, message) => progress.sent(chatId, message),
-    onMoved,
-  });
-  const adapter = startAdapter(
-    {
-      gatewayUrl,
-      token: gatewayToken,
-      channel: CHANNEL_NAME,
-      adapter: CHANNEL_NAME,
-      sender,
-      parallel,
-      logger,
-      openFile: telegramFiles(api, options),
-      showAsk: telegramAsks({
-        api,
-        pace,
-        onShown: ({ inputId }, chatId, message) => progress.asked(inputId, chatId, message),
-        onMoved,
-      }),
-      onProgress: (notice) => progress.progress(notice),
-      onEnded: (notice) => progress.ended(notice),
-    },
-    signal,
-  );
-  late.adapter = adapter;
-  return { adapter, progress, pace, replies };
-}
-
 /** Who the bot is; asked until Telegram answers. */
 async function identity(
-  api: TelegramApi,
-  { logger }: BotOptions,
+  { botToken, apiRoot, logger }: BotOptions,
   signal: AbortSignal,
 ): Promise<UserFromGetMe> {
+  const api = telegramApi(botToken, apiRoot);
   for (let failures = 0; ; failures += 1) {
     try {
       return await api.getMe(grammySignal(signal));

@@ -1,12 +1,32 @@
-/** What the bot waits for, a sentence each; empty = it takes and sends messages. */
+const NOTHING_YET: [string, string][] = [
+  ["telegram", "Telegram has not answered yet."],
+  ["gateway", "The gateway has not answered yet."],
+];
+
+/** Whether this replica is the one that talks. */
+interface Leading {
+  isLeader(): boolean;
+  unready(): string[];
+}
+
+/** What the bot waits for, a sentence each; empty = it takes and sends messages, or would if its turn came. */
 export class BotHealth {
-  readonly #reasons = new Map<string, string>([
-    ["telegram", "Telegram has not answered yet."],
-    ["gateway", "The gateway has not answered yet."],
-  ]);
+  #reasons = new Map(NOTHING_YET);
+  #leading: Leading | undefined;
 
   get reasons(): string[] {
-    return [...this.#reasons.values()];
+    const own = this.#leading?.isLeader() === false ? [] : this.#reasons.values();
+    return [...(this.#leading?.unready() ?? []), ...own];
+  }
+
+  /** From now on a standby is well when it could get the Lease. */
+  follow(leading: Leading): void {
+    this.#leading = leading;
+  }
+
+  /** Nothing is known of the time before. */
+  begin(): void {
+    this.#reasons = new Map(NOTHING_YET);
   }
 
   /** `reason` undefined = all is well with it. */

@@ -1,5 +1,15 @@
+import type { KubeClient } from "#cluster/types.ts";
 import type { Logger } from "#lib/logger.ts";
 import type { WebhookOptions } from "./inbound/webhook.ts";
+
+/** The Lease of which only the holder talks to Telegram. */
+export interface BotLease {
+  kube: KubeClient;
+  namespace: string;
+  name: string;
+  /** Of this replica; never may two run under one name at once. */
+  identity: string;
+}
 
 export interface BotOptions {
   gatewayUrl: string;
@@ -11,6 +21,8 @@ export interface BotOptions {
   apiRoot: string | undefined;
   /** Telegram posts its updates; undefined = it is asked for them. */
   webhook: WebhookOptions | undefined;
+  /** Undefined = this is the only bot of its token. */
+  lease: BotLease | undefined;
   /** Telegram user ids that need no code. */
   owners: string[];
   members: string[];

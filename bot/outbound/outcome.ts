@@ -1,5 +1,6 @@
 import { GrammyError, HttpError } from "grammy";
 import type { PartOutcome } from "#protocol/channel.ts";
+import { Fenced } from "./fenced.ts";
 
 /** Network errors after which no byte of the request has left. */
 const NOT_LEFT = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH"]);
@@ -31,6 +32,7 @@ export function failureOf(error: unknown): Failure {
     if (code !== undefined && NOT_LEFT.has(code)) return { state: "notSent", reason: words };
     return { state: "unknown", reason: words };
   }
+  if (error instanceof Fenced) return { state: "notSent", reason: error.message };
   return { state: "unknown", reason: "the request was cut off" };
 }
 

@@ -1,8 +1,11 @@
+import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
 import { z } from "zod";
-import type { BotOptions } from "#bot/options.ts";
+import type { BotLease, BotOptions } from "#bot/options.ts";
 import type { Logger } from "#lib/logger.ts";
 import { type Environment, httpUrl, listenAddress, logLevel, parseEnvironment } from "../config.ts";
 import { gatewayAccess, gatewayToken, parallelChats } from "./adapter.ts";
+import { clusterVariables } from "./cluster.ts";
 
 const people = z
   .string()
@@ -13,8 +16,7 @@ const people = z
   .transform((text) => text.split(/[\s,]+/).filter(Boolean))
   .default([]);
 
-/** Environment of `argus telegram`. */
-export const TelegramEnvironment = z.object({
+const Variables = z.object({
   ...gatewayAccess,
   ARGUS_TELEGRAM_TOKEN: z
     .string({ error: "set it, or ARGUS_TELEGRAM_TOKEN_FILE: BotFather gives it to you" })
@@ -42,24 +44,59 @@ export const TelegramEnvironment = z.object({
     description: "Where the bot takes what is posted to ARGUS_TELEGRAM_WEBHOOK",
   }),
   ARGUS_TELEGRAM_PARALLEL: parallelChats(32),
+  ARGUS_TELEGRAM_LEASE: z
+    .string()
+    .regex(/^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/, "give the name of a Lease")
+    .optional()
+    .meta({
+      description:
+        "Lease in ARGUS_NAMESPACE: of all replicas that name it only its holder talks to Telegram; absent = this is the only one",
+    }),
+  ...clusterVariables,
+  ARGUS_NAMESPACE: clusterVariables.ARGUS_NAMESPACE.meta({
+    description: "Namespace of the Lease; the pod's own, else default",
+  }),
+  ARGUS_IDENTITY: z.string().max(253).optional().meta({
+    description:
+      "Name of this replica, of which never two run at once (its pod's name); random when absent",
+  }),
   ARGUS_LISTEN: listenAddress("127.0.0.1:0").meta({
     description: "Address of /livez and /readyz; none with port 0",
   }),
   ARGUS_LOG_LEVEL: logLevel(),
 });
 
-export function telegramSettings(environment: Environment): z.output<typeof TelegramEnvironment> {
+/** Environment of `argus telegram`. */
+export const TelegramEnvironment = Variables.refine(
+  (set) => !(set.ARGUS_TELEGRAM_LEASE && set.ARGUS_TELEGRAM_WEBHOOK),
+  {
+    path: ["ARGUS_TELEGRAM_LEASE"],
+    error:
+      "a bot that Telegram posts to is alone and needs no Lease: drop it, or ARGUS_TELEGRAM_WEBHOOK",
+  },
+);
+type TelegramSettings = z.output<typeof TelegramEnvironment>;
+
+export function telegramSettings(environment: Environment): TelegramSettings {
   return parseEnvironment(TelegramEnvironment, environment, {
     secrets: ["ARGUS_TOKEN", "ARGUS_TELEGRAM_TOKEN"],
   });
 }
 
+/** The Lease that the settings name, without a way to it. */
+export function telegramLease(set: TelegramSettings): Omit<BotLease, "kube"> | undefined {
+  const { ARGUS_TELEGRAM_LEASE: name, ARGUS_NAMESPACE: namespace } = set;
+  if (name === undefined) return undefined;
+  return { name, namespace, identity: set.ARGUS_IDENTITY ?? `${hostname()}_${randomUUID()}` };
+}
+
 /** Options of the bot from its settings. */
 export function telegramOptions(
-  set: z.output<typeof TelegramEnvironment>,
-  logger: Logger,
+  set: TelegramSettings,
+  { lease, logger }: { lease: BotLease | undefined; logger: Logger },
 ): BotOptions {
   return {
+    lease,
     gatewayUrl: set.ARGUS_GATEWAY_URL,
     gatewayToken: () => gatewayToken(set),
     botToken: set.ARGUS_TELEGRAM_TOKEN,

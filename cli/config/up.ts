@@ -141,7 +141,12 @@ export function telegramEnvironment(
 ): Environment | undefined {
   if (set.ARGUS_TELEGRAM_TOKEN === undefined) return undefined;
   const names = Object.keys(environment).filter((name) => name.startsWith("ARGUS_TELEGRAM_"));
-  const { ARGUS_TELEGRAM_TOKEN_FILE: _, ...own } = pick(environment, names);
+  // Here is one bot alone: no Lease.
+  const {
+    ARGUS_TELEGRAM_TOKEN_FILE: _,
+    ARGUS_TELEGRAM_LEASE: __,
+    ...own
+  } = pick(environment, names);
   return {
     ...pick(environment, PASSED_ON),
     ...own,

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import {
+  count,
   flag,
   httpUrl,
   logLevel,
@@ -20,6 +21,14 @@ const userIds = (description: string) =>
 /** Values of the Telegram bot. */
 export const Telegram = z.strictObject({
   enabled: flag("Run the Telegram bot", false),
+  replicas: count(
+    "1, or 2 for a warm stand-by; the Lease lets one talk to Telegram. 1 with webhook",
+    {
+      least: 1,
+      most: 2,
+      fallback: 1,
+    },
+  ),
   token: text("The bot's token from BotFather; better: existingSecret"),
   existingSecret: objectName("Secret of yours that holds the bot's token"),
   existingSecretKey: secretEntry("token"),

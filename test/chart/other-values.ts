@@ -34,6 +34,7 @@ export const OTHER: Record<string, [value: unknown, beside?: Values]> = {
   "gateway.mcpSecrets": [["tickets"]],
   "gateway.service.annotations": [{ a: "b" }],
   "telegram.enabled": [true, { telegram: { ...BOT.telegram, enabled: false } }],
+  "telegram.replicas": [2, BOT],
   "telegram.token": ["1:a", { telegram: { enabled: true, existingSecret: "", token: "2:b" } }],
   "telegram.existingSecret": ["other", BOT],
   "telegram.existingSecretKey": ["other", BOT],

@@ -35,6 +35,7 @@ export const VALUE_SETS: Record<string, Values> = {
   "Telegram bot by a server of one's own": {
     telegram: {
       enabled: true,
+      replicas: 2,
       token: "123456:secret-of-botfather",
       apiRoot: "http://bot-api.chat.svc:8081",
     },

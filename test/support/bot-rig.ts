@@ -69,6 +69,7 @@ export class BotRig {
       parallel: 8,
       listen: undefined,
       webhook: undefined,
+      lease: undefined,
       logger: silentLogger(),
       ...this.#options,
       ...change,
