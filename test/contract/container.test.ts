@@ -189,13 +189,13 @@ test.skipIf(!possible)(
     void forked.finally(() => forking.abort());
     while (!forking.signal.aborted) {
       const before = reaper.rests();
-      const orphans = reaper.children() - 1;
-      (before && reaper.rests() ? resting : busy).push(orphans);
+      const zombies = reaper.zombies();
+      (before && reaper.rests() ? resting : busy).push(zombies);
       await turnOfTheLoop();
     }
     const [most, mostBusy] = [resting, busy].map((all) => Math.max(0, ...all));
     console.info(
-      `${forks} double forks: at most ${most} orphans in ${resting.length} samples of a resting reaper, ${mostBusy} in ${busy.length} of a busy one`,
+      `${forks} double forks: at most ${most} zombies in ${resting.length} samples of a resting reaper, ${mostBusy} in ${busy.length} of a busy one`,
     );
     expect(await forked).toBe("0\n");
     // Whoever has nothing to do has left nothing. One that stands in line for a processor finds more, by the machine's load: a pod

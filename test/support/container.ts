@@ -108,15 +108,15 @@ export class Container {
   }
 
   /** Its process 1, seen from outside. */
-  async reaper(): Promise<{ rests(): boolean; children(): number }> {
+  async reaper(): Promise<{ rests(): boolean; zombies(): number }> {
     const args = ["--root", join(this.folder, "runc"), "state", this.id];
     const { stdout } = await runProgram(programPath("runc"), args);
     const { pid } = JSON.parse(stdout) as { pid: number };
     const read = (name: string) => readFileSync(`/proc/${pid}/${name}`, "latin1");
     return {
       rests: () => /\) S /.test(read("stat")),
-      // Those that have ended and are not reaped yet are among them.
-      children: () => read(`task/${pid}/children`).trim().split(" ").filter(Boolean).length,
+      // An orphan that still waits for a processor to end on is none.
+      zombies: () => read(`task/${pid}/children`).trim().split(" ").filter(isZombie).length,
     };
   }
 
@@ -236,4 +236,13 @@ function containerSpec(options: ContainerOptions, { id, folder, port, probePort 
     },
   };
   return { env, config };
+}
+
+function isZombie(pid: string): boolean {
+  try {
+    return pid !== "" && /\) Z /.test(readFileSync(`/proc/${pid}/stat`, "latin1"));
+  } catch {
+    // Reaped meanwhile.
+    return false;
+  }
 }
