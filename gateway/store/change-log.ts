@@ -7,7 +7,7 @@ import { LogSegments } from "./log-segments.ts";
 export interface Tail {
   /** The document's version with all of them. */
   version: number;
-  /** JSON, the oldest first; one for each version. */
+  /** JSON, the oldest first; one for each version, of which the first may set the document as a whole. */
   changes: Uint8Array[];
   /** Records of the log before it are not needed for this document. */
   firstSeq: number;
@@ -25,6 +25,14 @@ interface Entry {
   version: number;
   checksum: number;
   change: Uint8Array;
+  /** It sets the document as a whole: nothing before it is needed. */
+  whole: boolean;
+}
+
+/** Taken, and not written yet. */
+interface Pending extends Entry {
+  /** What a whole document took the place of. */
+  replaced?: Tail | undefined;
 }
 
 /**
@@ -41,7 +49,7 @@ export class ChangeLog {
   /** Bytes that came since somebody was asked to commit whole. */
   #unasked = 0;
   #nextSeq = 1;
-  #pending: Entry[] = [];
+  #pending: Pending[] = [];
 
   /** `prefix` = path of its files up to their number. */
   constructor(prefix: string) {
@@ -84,7 +92,7 @@ export class ChangeLog {
   /** Without the last record where it was cut off in the writing: nobody was told of it, and no row names it. */
   #finished(records: LogRecord[], known: number): LogRecord[] {
     const last = records.at(-1);
-    if (!last || last.seq <= known || entriesOf(last.docs, last.changes).every(isWhole)) {
+    if (!last || last.seq <= known || entriesOf(last.docs, last.changes).every(isIntact)) {
       return records;
     }
     this.#segments.drop(last);
@@ -92,40 +100,49 @@ export class ChangeLog {
   }
 
   /** `before` = the version that it changes. Written by `flush`. */
-  append(uid: string, before: number, change: Uint8Array): void {
+  append(uid: string, before: number, change: Uint8Array, whole: boolean): void {
     const version = before + 1;
+    const replaced = whole ? this.#tails.get(uid) : undefined;
+    if (whole) this.#tails.delete(uid);
     const tail = tailIn(this.#tails, uid, { version: before, firstSeq: this.#nextSeq });
     tail.version = version;
     tail.changes.push(change);
-    this.#pending.push({ uid, version, change, checksum: checksum(uid, version, change) });
+    const sum = checksum(uid, version, change);
+    this.#pending.push({ uid, version, change, checksum: sum, whole, replaced });
   }
 
   /** Writes and syncs one record with everything since the last one. Throws what the disk says; `forgetPending` tells whether it goes on. */
   flush(): void {
     if (this.#pending.length === 0) return;
-    const index = this.#pending.map(({ uid, version, checksum: sum, change }) => {
-      return [uid, version, sum, change.length];
-    });
-    const docs = JSON.stringify(index);
+    const docs = JSON.stringify(this.#pending.map(indexed));
     const changes = joined(this.#pending.map(({ change }) => change));
     const seq = this.#nextSeq;
     this.#segments.append({ seq, oldest: this.#oldestSeq(), docs, changes });
     this.#nextSeq += 1;
     this.#segments.sync();
     this.#count(seq, docs.length + changes.length);
+    if (this.#pending.some(({ whole }) => whole)) this.trim();
     this.#pending = [];
   }
 
   /** After a record that could not be written: its changes were never there. */
   forgetPending(): void {
-    for (const { uid } of this.#pending.toReversed()) {
-      const tail = this.#tails.get(uid);
-      if (!tail) continue;
-      tail.version -= 1;
-      tail.changes.pop();
-      if (tail.changes.length === 0) this.#tails.delete(uid);
-    }
+    for (const each of this.#pending.toReversed()) this.#takeBack(each);
     this.#pending = [];
+    // The first one has to hold the oldest record again.
+    const tails = [...this.#tails].sort(([, a], [, b]) => a.firstSeq - b.firstSeq);
+    this.#tails.clear();
+    for (const [uid, tail] of tails) this.#tails.set(uid, tail);
+  }
+
+  #takeBack({ uid, replaced }: Pending): void {
+    const tail = this.#tails.get(uid);
+    if (!tail) return;
+    tail.version -= 1;
+    tail.changes.pop();
+    if (tail.changes.length > 0) return;
+    if (replaced) this.#tails.set(uid, replaced);
+    else this.#tails.delete(uid);
   }
 
   #oldestSeq(): number {
@@ -180,8 +197,10 @@ export function tailsOf(
     for (const entry of entriesOf(docs, changes)) {
       const snapshot = snapshots.get(entry.uid);
       if (!snapshot || seq <= snapshot.since) continue;
-      const tail = tailIn(tails, entry.uid, { version: snapshot.version, firstSeq: seq });
-      if (entry.version !== tail.version + 1 || !isWhole(entry)) tail.broken = true;
+      if (entry.whole && isIntact(entry)) tails.delete(entry.uid);
+      const version = entry.whole ? entry.version - 1 : snapshot.version;
+      const tail = tailIn(tails, entry.uid, { version, firstSeq: seq });
+      if (entry.version !== tail.version + 1 || !isIntact(entry)) tail.broken = true;
       tail.version = entry.version;
       tail.changes.push(entry.change);
     }
@@ -212,7 +231,7 @@ function demandAll(records: LogRecord[], known: number): LogRecord[] {
   return needed;
 }
 
-function isWhole({ uid, version, change, checksum: sum }: Entry): boolean {
+function isIntact({ uid, version, change, checksum: sum }: Entry): boolean {
   return checksum(uid, version, change) === sum;
 }
 
@@ -236,11 +255,19 @@ function joined(parts: Uint8Array[]): Uint8Array {
 }
 
 function entriesOf(docs: string, changes: Uint8Array): Entry[] {
-  const index = JSON.parse(docs) as [string, number, number, number][];
+  const index = JSON.parse(docs) as Indexed[];
   let at = 0;
-  return index.map(([uid, version, sum, length]) => {
-    return { uid, version, checksum: sum, change: changes.subarray(at, (at += length)) };
+  return index.map(([uid, version, sum, length, whole]) => {
+    const change = changes.subarray(at, (at += length));
+    return { uid, version, checksum: sum, change, whole: whole === 1 };
   });
+}
+
+/** An entry as the record's head tells it: uid, version, checksum, bytes, and 1 where it sets the document as a whole. */
+type Indexed = [string, number, number, number, 1?];
+
+function indexed({ uid, version, checksum: sum, change, whole }: Entry): Indexed {
+  return whole ? [uid, version, sum, change.length, 1] : [uid, version, sum, change.length];
 }
 
 function damaged(seq: number): DamagedFile {

@@ -66,15 +66,18 @@ function fieldDifference(
   before: Record<string, unknown>,
   after: Record<string, unknown>,
 ): Change | undefined {
-  const changed = Object.keys(after).flatMap((name): [string, Change][] => {
-    if (!has(after, name)) return [];
-    if (!has(before, name)) return [[name, { set: after[name] }]];
-    const change = difference(before[name], after[name]);
-    return change ? [[name, change]] : [];
-  });
+  const changed: [string, Change][] = [];
+  for (const name of Object.keys(after)) {
+    const value = after[name];
+    if (value === undefined) continue;
+    const old = Object.hasOwn(before, name) ? before[name] : undefined;
+    const change = old === undefined ? { set: value } : difference(old, value);
+    if (change) changed.push([name, change]);
+  }
   const drop = Object.keys(before).filter((name) => has(before, name) && !has(after, name));
   if (changed.length === 0 && drop.length === 0) return undefined;
-  return { in: Object.fromEntries(changed), ...(drop.length > 0 ? { drop } : {}) };
+  const fields = { in: Object.fromEntries(changed) };
+  return drop.length > 0 ? { ...fields, drop } : fields;
 }
 
 const MAX_SEARCHES = 8;
@@ -111,16 +114,10 @@ class ListDifference {
       this.#takeNew(this.#after[at]);
       return 1;
     }
-    let length = 1;
-    while (this.#continues(from + length, at + length)) length += 1;
+    const length = sameFrom(this.#before, from, this.#after, at);
     this.#pieces.push([from, from + length]);
     this.#next = from + length;
     return length;
-  }
-
-  #continues(from: number, at: number): boolean {
-    const { length } = this.#before;
-    return from < length && at < this.#after.length && this.#before[from] === this.#after[at];
   }
 
   #placeOf(value: unknown): number | undefined {
@@ -156,4 +153,12 @@ class ListDifference {
     this.#kept ??= new Set(this.#after);
     return this.#kept.has(old) ? undefined : difference(old, value);
   }
+}
+
+/** How many elements are the same ones, from a place in one array and a place in another on. */
+function sameFrom(before: unknown[], from: number, after: unknown[], at: number): number {
+  const most = Math.min(before.length - from, after.length - at);
+  let length = 0;
+  while (length < most && before[from + length] === after[at + length]) length += 1;
+  return length;
 }

@@ -107,10 +107,10 @@ export class DocumentTable {
     return version;
   }
 
-  /** Takes what changed, to be written by `flush`; there is a document. */
-  change(uid: string, expected: number, change: Uint8Array): void {
+  /** Takes what changed, to be written by `flush`; there is a document. `whole` = the change sets all of it. */
+  change(uid: string, expected: number, change: Uint8Array, whole = false): void {
     this.#expect(uid, expected);
-    this.#log.append(uid, expected, change);
+    this.#log.append(uid, expected, change, whole);
   }
 
   /**

@@ -6,7 +6,7 @@ import { difference } from "./change.ts";
 import { failureWords } from "./failures.ts";
 import { refuseNetworkFileSystem } from "./file-systems.ts";
 import type { StoreReply } from "./protocol.ts";
-import { Requests } from "./requests.ts";
+import { type ChangeText, Requests } from "./requests.ts";
 import type { Store, StoredDocument } from "./store.ts";
 
 export const MAX_DOCUMENT_BYTES = 2 * 1024 * 1024;
@@ -69,6 +69,11 @@ function fitting(uid: string, body: unknown): { text: string; bytes: number } {
   throw new ArgusError("TooLarge", message, { uid, bytes, limit: MAX_DOCUMENT_BYTES });
 }
 
+function whole(uid: string, body: unknown): ChangeText {
+  const { text, bytes } = fitting(uid, body);
+  return { text: `{"set":${text}}`, bytes: bytes + '{"set":}'.length, whole: true };
+}
+
 /** On a read-only disk a recursive mkdir only says that the folder is not there: what its nearest parent refuses is the reason. */
 async function makeFolder(folder: string): Promise<void> {
   try {
@@ -128,21 +133,34 @@ class FileStore implements Store {
 
   async commit(uid: string, expected: number, body: unknown): Promise<number> {
     const base = this.#bases.get(uid);
-    const change = base?.version === expected ? this.#change(uid, base, body) : undefined;
-    const kept = change
-      ? { bytes: (base?.bytes ?? 0) + change.bytes, changes: (base?.changes ?? 0) + 1 }
+    const known = base?.version === expected ? base : undefined;
+    const kept = known
+      ? await this.#commitChange(uid, known, body)
       : { bytes: await this.#commitWhole(uid, expected, body), changes: 0 };
-    if (change) await this.#requests.change(uid, expected, change);
     this.#bases.set(uid, { version: expected + 1, body, ...kept });
     return expected + 1;
   }
 
+  async #commitChange(
+    uid: string,
+    base: Base,
+    body: unknown,
+  ): Promise<Omit<Base, "version" | "body">> {
+    const change = this.#change(uid, base, body) ?? whole(uid, body);
+    if (change.whole) this.#due.delete(uid);
+    await this.#requests.change(uid, base.version, change);
+    if (change.whole) return { bytes: change.bytes, changes: 0 };
+    return { bytes: base.bytes + change.bytes, changes: base.changes + 1 };
+  }
+
   /** Undefined when it is time to write everything. */
-  #change(uid: string, base: Base, body: unknown): { text: string; bytes: number } | undefined {
+  #change(uid: string, base: Base, body: unknown): ChangeText | undefined {
     if (base.changes >= MAX_CHANGES || this.#due.has(uid)) return undefined;
-    const text = JSON.stringify(difference(base.body, body) ?? { set: body });
+    const change = difference(base.body, body);
+    if (!change) return undefined;
+    const text = JSON.stringify(change);
     const bytes = Buffer.byteLength(text);
-    return base.bytes + bytes <= MAX_DOCUMENT_BYTES ? { text, bytes } : undefined;
+    return base.bytes + bytes <= MAX_DOCUMENT_BYTES ? { text, bytes, whole: false } : undefined;
   }
 
   async overwrite(uid: string, body: unknown): Promise<number> {

@@ -19,6 +19,8 @@ export interface Changes {
   expected: number[];
   /** Bytes of each change; all of them, as JSON, follow each other in `bytes`. */
   lengths: number[];
+  /** Places of those that set the document as a whole, so that what was before them is not needed. */
+  whole: number[];
   bytes: Uint8Array;
 }
 

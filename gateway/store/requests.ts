@@ -15,6 +15,13 @@ interface Waiter {
   reject(error: Error): void;
 }
 
+/** What a waiter will be told; `place` = among the changes that left together. */
+interface Answer {
+  waiter: Waiter;
+  outcome: Outcome;
+  place: number;
+}
+
 /** Changes that leave together. */
 interface Group {
   id: number;
@@ -22,6 +29,14 @@ interface Group {
   expected: number[];
   texts: string[];
   lengths: number[];
+  whole: number[];
+}
+
+/** JSON of a change, its length in UTF-8, and whether it sets the document as a whole. */
+export interface ChangeText {
+  text: string;
+  bytes: number;
+  whole: boolean;
 }
 
 /** The requests to the worker thread and who waits for them. Those of one turn of the event loop leave together, in their order. */
@@ -36,7 +51,7 @@ export class Requests {
   #scheduled = false;
   #error: Error | undefined;
   /** Who is to be told its outcome, in their order. */
-  #answers: (() => void)[] = [];
+  #answers: Answer[] = [];
 
   constructor(worker: Worker) {
     this.#worker = worker;
@@ -52,12 +67,13 @@ export class Requests {
     return promise;
   }
 
-  /** Resolves when the change is durable. `bytes` = length of the text in UTF-8. */
-  change(uid: string, expected: number, change: { text: string; bytes: number }): Promise<unknown> {
+  /** Resolves when the change is durable. */
+  change(uid: string, expected: number, change: ChangeText): Promise<unknown> {
     const { promise, ...waiter } = Promise.withResolvers<unknown>();
     const id = this.#admit(waiter, this.#group?.id);
     if (id === undefined) return promise;
-    this.#group ??= { id, uids: [], expected: [], texts: [], lengths: [] };
+    this.#group ??= { id, uids: [], expected: [], texts: [], lengths: [], whole: [] };
+    if (change.whole) this.#group.whole.push(this.#group.uids.length);
     this.#group.uids.push(uid);
     this.#group.expected.push(expected);
     this.#group.texts.push(change.text);
@@ -71,21 +87,17 @@ export class Requests {
     const waiters = this.#waiters.get(outcome.id) ?? [];
     this.#waiters.delete(outcome.id);
     this.#pending -= waiters.length;
-    const refused = new Map("refused" in outcome ? outcome.refused : []);
     if (this.#answers.length === 0) setImmediate(() => this.#answer());
-    for (const [place, waiter] of waiters.entries()) {
-      const error = "error" in outcome ? outcome.error : refused.get(place);
-      this.#answers.push(() => {
-        if (error) waiter.reject(thrown(error));
-        else waiter.resolve("value" in outcome ? outcome.value : undefined);
-      });
+    for (let place = 0; place < waiters.length; place += 1) {
+      const waiter = waiters[place];
+      if (waiter) this.#answers.push({ waiter, outcome, place });
     }
   }
 
   #answer(): void {
     const some = this.#answers.splice(0, ANSWERS_PER_TURN);
     if (this.#answers.length > 0) setImmediate(() => this.#answer());
-    for (const answer of some) answer();
+    for (const answer of some) give(answer);
   }
 
   /** Everybody who waits or will ask gets this error. */
@@ -138,13 +150,25 @@ export class Requests {
   }
 }
 
-function changesOf({ id, uids, expected, texts, lengths }: Group): { id: number } & Changes {
-  const total = lengths.reduce((sum, length) => sum + length, 0);
+function changesOf({ id, texts, ...group }: Group): { id: number } & Changes {
+  const total = group.lengths.reduce((sum, length) => sum + length, 0);
   // Not from the pool: the memory leaves this thread.
   const bytes = Buffer.allocUnsafeSlow(total);
   let at = 0;
   for (const text of texts) at += bytes.write(text, at);
-  return { id, op: "changes", uids, expected, lengths, bytes };
+  return { id, op: "changes", ...group, bytes };
+}
+
+function give({ waiter, outcome, place }: Answer): void {
+  const error = "error" in outcome ? outcome.error : refusalOf(outcome, place);
+  if (error) waiter.reject(thrown(error));
+  else waiter.resolve("value" in outcome ? outcome.value : undefined);
+}
+
+function refusalOf(outcome: Outcome, place: number): PlainError | undefined {
+  return "refused" in outcome
+    ? outcome.refused.find(([refused]) => refused === place)?.[1]
+    : undefined;
 }
 
 function tooMany(): ArgusError {

@@ -3,8 +3,8 @@ import { crc32 } from "node:zlib";
 import { ArgusError } from "#lib/errors.ts";
 import { DamagedFile } from "./failures.ts";
 
-/** 1: documents; 2: a log of changes in a table; 3: the log in files of its own. */
-const SCHEMA_VERSION = 3;
+/** 1: documents; 2: a log of changes in a table; 3: the log in files of its own; 4: whole documents in it too. */
+const SCHEMA_VERSION = 4;
 /** Documents are long rows: the fewer pages, the fewer writes. */
 const PAGE_BYTES = 8192;
 /** The file of new pages is folded into the database when it holds so many (32 MiB): the pause for it comes seldom. */
@@ -42,7 +42,7 @@ function migrate(database: DatabaseSync): void {
     database.exec("ALTER TABLE documents ADD COLUMN since INTEGER NOT NULL DEFAULT 0");
   }
   // Nothing is written when nothing changed: a full disk is no reason not to open. The second version's log is taken over apart.
-  if (found < 2) database.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
+  if (found < 2 || found === 3) database.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
 }
 
 /** Records of the second version's log, oldest first; undefined = this file has none. */

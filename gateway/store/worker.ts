@@ -128,11 +128,13 @@ function answer(open: DocumentTable, request: StoreRequest): Outcome {
 
 function change(open: DocumentTable, changes: Changes): [number, PlainError][] {
   const refused: [number, PlainError][] = [];
+  const whole = new Set(changes.whole);
   let at = 0;
   for (const [place, length] of changes.lengths.entries()) {
     const bytes = changes.bytes.subarray(at, (at += length));
     try {
-      open.change(changes.uids[place] ?? "", changes.expected[place] ?? 0, bytes);
+      const uid = changes.uids[place] ?? "";
+      open.change(uid, changes.expected[place] ?? 0, bytes, whole.has(place));
     } catch (error) {
       refused.push([place, refusal(error)]);
     }

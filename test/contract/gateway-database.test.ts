@@ -8,6 +8,7 @@ import { crc32 } from "node:zlib";
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type Change, difference } from "#gateway/store/change.ts";
+import { ChangeLog } from "#gateway/store/change-log.ts";
 import { DocumentTable } from "#gateway/store/database.ts";
 import { FailedSync, failureWords, isFull } from "#gateway/store/failures.ts";
 import { LogSegments } from "#gateway/store/log-segments.ts";
@@ -59,8 +60,8 @@ const replaceIn = (text: string, other: string) => (file: Buffer) => {
 
 const bytes = (change: Change) => Buffer.from(JSON.stringify(change));
 const add = (value: unknown): Change => ({ in: { list: { list: [{ add: [value] }] } } });
-const changed = (uid: string, expected: number, step: Change) => {
-  table?.change(uid, expected, bytes(step));
+const changed = (uid: string, expected: number, step: Change, isWhole = false) => {
+  table?.change(uid, expected, bytes(step), isWhole);
   table?.flush();
 };
 const whole = (uid: string, list: unknown[] = []) =>
@@ -115,6 +116,31 @@ test("a transaction that fails leaves nothing behind, in memory neither", () => 
     expect(table?.list()).toEqual([{ uid: "a", version: 2 }]);
     expect(table?.read("a")?.body).toBe('{"list":[1]}');
   }
+});
+
+test("a whole document in the log ends the need of what was before it, damaged or not", () => {
+  threeRecords();
+  changed("b", 4, { set: { list: ["whole"] } }, true);
+  changed("b", 5, { in: { list: { list: [[0, 1], { add: ["after"] }] } } });
+  tamperLog(replaceIn("third", "THIRD"));
+  expect(open().read("b")).toEqual({ version: 6, body: '{"list":["whole","after"]}' });
+  expect(table?.read("a")?.body).toBe('{"list":["first"]}');
+});
+
+test("what did not fit onto the disk is taken back, a whole document in the log too", () => {
+  const log = new ChangeLog(join(folder, "state"));
+  log.load(new Map());
+  log.append("a", 1, bytes(add("before")), false);
+  log.flush();
+  log.append("b", 1, bytes(add("other")), false);
+  log.flush();
+  log.append("a", 2, bytes({ set: { list: [] } }), true);
+  log.append("a", 3, bytes(add("lost")), false);
+  log.append("c", 1, bytes(add("lost")), false);
+  log.forgetPending();
+  expect(log.tail("a")).toMatchObject({ version: 2, changes: [bytes(add("before"))], firstSeq: 1 });
+  expect([log.oldest(), log.tail("c")]).toEqual(["a", undefined]);
+  log.close();
 });
 
 /** `first` of a and `second` of b in one record, then two more of b. */
@@ -255,16 +281,26 @@ test("a file of the second version is taken over with the log that it had inside
 
 test("a newer file is refused with both versions named", () => {
   const database = new DatabaseSync(path);
-  database.exec("PRAGMA user_version = 4");
+  database.exec("PRAGMA user_version = 5");
   database.close();
-  expect(() => open()).toThrow(/has version 4, and this Argus knows versions up to 3/);
+  expect(() => open()).toThrow(/has version 5, and this Argus knows versions up to 4/);
 });
 
 const LIMIT = 4096;
 const MIB = 2 ** 20;
 const action = fc.record({
   uid: fc.constantFrom("a", "b", "c"),
-  kind: fc.constantFrom("grow", "grow", "grow", "shrink", "edit", "whole", "remove", "reopen"),
+  kind: fc.constantFrom(
+    "grow",
+    "grow",
+    "grow",
+    "shrink",
+    "edit",
+    "row",
+    "whole",
+    "remove",
+    "reopen",
+  ),
   size: fc.nat(600),
 });
 type Document = { list: { id: number; text: string }[] };
@@ -291,7 +327,8 @@ test("whatever is written how, removed and opened again: every document is what 
         const after = next(document, kind, { id: (id += 1), text: "x".repeat(size) });
         const step = difference(document, after);
         if (kind === "remove") table?.transaction(() => table?.remove(uid, version));
-        else if (version > 0 && kind !== "whole" && step) changed(uid, version, step);
+        else if (version > 0 && kind === "whole") changed(uid, version, { set: after }, true);
+        else if (version > 0 && kind !== "row" && step) changed(uid, version, step);
         else table?.transaction(() => table?.commit(uid, version, JSON.stringify(after)));
         if (kind === "remove") model.delete(uid);
         else model.set(uid, { version: version + 1, document: after });
