@@ -13,6 +13,8 @@ export interface ControllerOptions {
   gatewayTokenFile?: string;
   /** Codex model name for sessions; undefined = Codex's default. */
   model?: string;
+  /** Shell text that prints what is said in the sound file `$1`, of sessions that name none; undefined = nobody listens. */
+  transcribe?: string;
   /** false = session pods get user namespaces of their own. */
   hostUsers?: boolean;
   /** Of this replica, of which never two may run at once; the one that led before leads again without waiting. */

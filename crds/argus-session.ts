@@ -67,6 +67,10 @@ const Runtime = z.object({
     description:
       "Shell text, run once per version (hash of the text and the image) as the session's user",
   }),
+  transcribe: z.string().max(4096).optional().meta({
+    description:
+      "Shell text that prints what is said in the sound file $1; run for voice messages as the session's user. The installation's when absent, nobody listens when empty",
+  }),
   protocol: z.enum(["codex", "acp", "jsonl"]).default("codex"),
   env: z
     .array(EnvVar)

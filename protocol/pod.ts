@@ -61,6 +61,8 @@ export const RuntimeSpec = z.object({
   memoryBytes: z.int().min(0),
   /** Codex model name; empty = Codex's own default. */
   model: z.string().optional(),
+  /** Shell text that prints what is said in the sound file `$1`; absent = nobody listens. */
+  transcribe: z.string().optional(),
   /** Names of the session's own MCP servers; the gateway knows the rest. */
   mcpServers: z.array(z.string().regex(/^[A-Za-z0-9_-]+$/)).optional(),
 });

@@ -43,8 +43,22 @@ export const GetFileResult = z.object({
 });
 export type GetFileResult = z.infer<typeof GetFileResult>;
 
+/** Characters of a transcript; the rest is cut off. */
+export const MAX_TRANSCRIPT = 16 * 1024;
+
+/** `bridge/file/transcribe`: what is said in a sound file, by the command that the session's owner configured. */
+export const TranscribeParams = z.object({ path: WorkspacePath });
+export const TranscribeResult = z.discriminatedUnion("state", [
+  /** No command is configured. */
+  z.object({ state: z.literal("none") }),
+  z.object({ state: z.literal("done"), text: z.string().max(MAX_TRANSCRIPT), cut: z.boolean() }),
+  z.object({ state: z.literal("failed"), reason: z.string().max(MAX_TRANSCRIPT) }),
+]);
+export type TranscribeResult = z.infer<typeof TranscribeResult>;
+
 export const BRIDGE_FILE = {
   put: "bridge/file/put",
   stat: "bridge/file/stat",
   get: "bridge/file/get",
+  transcribe: "bridge/file/transcribe",
 } as const;

@@ -25,7 +25,7 @@ import { causeOfDeath, type Facts, readiness, refuseTurns, statusOf } from "./st
 import { leaveFailure, writeTermination } from "./termination.ts";
 import { chooseTurnDefaults } from "./turn-defaults.ts";
 import { heartbeatDigest, seedWorkspace } from "./workspace.ts";
-import { workspaceRequest } from "./workspace-files.ts";
+import { workspaceOf } from "./workspace-methods.ts";
 
 /** For a running turn after SIGTERM; a pod's grace period is 5 s longer. */
 const GRACE_MS = 25_000;
@@ -129,7 +129,9 @@ class Bridge {
   }
 
   #openCore(): Promise<Core> {
-    const { home, runtime, logger, workspace } = this.#options;
+    const { home, runtime, logger } = this.#options;
+    const limited = (command: string[]) => this.#limited(command);
+    const files = workspaceOf(this.#options, { limited, signal: this.#end.signal });
     return Core.open(
       {
         boot: this.#boot,
@@ -140,8 +142,7 @@ class Bridge {
         prepare: () => this.#prepare(),
         explainKill: () => this.#watch.explainKill(),
         noNewTurns: () => refuseTurns(this.#draining, this.#watch.sample),
-        own: (method, params) =>
-          workspaceRequest({ workspace, digest: this.#digest }, method, params),
+        own: (method, params) => files(method, params, this.#digest),
         onTurnEnd: () => this.#readDigest(),
         hasJobs: () => this.#node.openJobs().length > 0,
         ...pick(this.#options.tuning, "askDeadlineMs", "ringBytes", "livenessMs"),

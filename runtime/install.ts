@@ -1,13 +1,11 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { once } from "node:events";
 import { mkdir, open, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { errorMessage, isErrno } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
 import { withNpmPrefix } from "./npm-prefix.ts";
 import { OutputTail } from "./output-tail.ts";
+import { failureWords, runShell } from "./shell.ts";
 
 export interface InstallOptions {
   /** Shell text, run by `sh -e`. */
@@ -27,8 +25,6 @@ export interface InstallOptions {
 export type InstallResult = { ok: true; ran: boolean } | { ok: false; tail: string };
 
 const DEADLINE_MS = 30 * 60_000;
-/** What a left-over process may hold the output open for after the script's own end. */
-const DRAIN_MS = 1000;
 
 /** Name of what `script` makes on `image`: 16 hex digits; either changed = another version. */
 export function installVersion(script: string, image: string): string {
@@ -86,66 +82,18 @@ async function writeMarker(folder: string, marker: string): Promise<void> {
 
 /** Resolves to undefined, or to the tail that tells why it failed. */
 async function runScript(options: InstallOptions): Promise<string | undefined> {
-  const { script, home, workspace, env, signal } = options;
-  const child = spawn("/bin/sh", ["-ec", script], {
+  const { script, home, workspace, env, signal, deadlineMs = DEADLINE_MS } = options;
+  const tail = new OutputTail();
+  const hear = (chunk: Buffer) => tail.push(chunk);
+  const end = await runShell({
+    command: ["/bin/sh", "-ec", script],
     cwd: workspace,
     env: withNpmPrefix(env, home),
-    stdio: ["ignore", "pipe", "pipe"],
-    // Its own process group, so that all of it can be killed.
-    detached: true,
+    signal,
+    deadlineMs,
+    onOutput: hear,
+    onError: hear,
   });
-  const closed = new Promise<void>((resolve) => {
-    child.once("close", () => resolve());
-  });
-  const tail = new OutputTail();
-  child.stdout.on("data", (chunk: Buffer) => tail.push(chunk));
-  child.stderr.on("data", (chunk: Buffer) => tail.push(chunk));
-  const deadline = AbortSignal.timeout(options.deadlineMs ?? DEADLINE_MS);
-  const either = AbortSignal.any([signal, deadline]);
-  const kill = () => killGroup(child);
-  either.addEventListener("abort", kill, { once: true });
-  if (either.aborted) kill();
-  try {
-    const [code, killedBy] = (await once(child, "exit")) as [number | null, string | null];
-    kill();
-    await drained(child, closed);
-    if (code === 0) return undefined;
-    return tail.text(
-      endReason({ stopped: signal.aborted, late: deadline.aborted, code, killedBy }),
-    );
-  } finally {
-    either.removeEventListener("abort", kill);
-  }
-}
-
-interface End {
-  stopped: boolean;
-  late: boolean;
-  code: number | null;
-  killedBy: string | null;
-}
-
-function endReason({ stopped, late, code, killedBy }: End): string {
-  if (stopped) return "the install was stopped before its end";
-  if (late) return "the install did not end in time and was killed";
-  return code === null ? `the install was ended by ${killedBy}` : `the install ended with ${code}`;
-}
-
-function killGroup({ pid }: ChildProcess): void {
-  if (pid === undefined) return;
-  try {
-    process.kill(-pid, "SIGKILL");
-  } catch (error) {
-    if (!isErrno(error, "ESRCH", "EPERM")) throw error;
-  }
-}
-
-/** Waits for the rest of the output; a process that left the group may keep the pipe open, so not for long. */
-async function drained(child: ChildProcess, closed: Promise<void>): Promise<void> {
-  const enough = new AbortController();
-  const patience = delay(DRAIN_MS, undefined, { signal: enough.signal }).catch(() => undefined);
-  await Promise.race([closed, patience]);
-  enough.abort();
-  child.stdout?.destroy();
-  child.stderr?.destroy();
+  const failure = failureWords("the install", end);
+  return failure === undefined ? undefined : tail.text(failure);
 }

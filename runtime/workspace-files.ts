@@ -36,6 +36,21 @@ export function workspaceRequest(
   return undefined;
 }
 
+/** The whole path of the regular file that a request names by `path`. Throws a refusal in words. */
+export function existingFile(
+  workspace: string,
+  shape: z.ZodType<{ path: string }>,
+  params: unknown,
+): Promise<string> {
+  return said(() => {
+    const { path } = shape.parse(params);
+    return withExisting(workspace, path, async (file, real) => {
+      await regular(file, path);
+      return real;
+    });
+  });
+}
+
 async function context(workspace: string, heartbeatDigest: string | undefined) {
   return { files: await readContext(workspace), heartbeatDigest };
 }

@@ -20,6 +20,13 @@ const uidRange = z
     "first must be above 0 and not above last",
   );
 
+/** Also of `argus up`. */
+export const transcribeCommand = () =>
+  z.string().max(4096).optional().meta({
+    description:
+      "Shell text that prints what is said in the sound file `$1`: run in the session for each voice message; nobody listens when absent",
+  });
+
 /** Environment of `argus controller`. */
 export const ControllerEnvironment = z.object({
   ...clusterVariables,
@@ -38,6 +45,7 @@ export const ControllerEnvironment = z.object({
     .string()
     .optional()
     .meta({ description: "Model name for Codex; its own default when absent" }),
+  ARGUS_TRANSCRIBE: transcribeCommand(),
   ARGUS_LISTEN: listenAddress("127.0.0.1:8081").meta({
     description: "Address and port of health and metrics",
   }),
@@ -72,6 +80,7 @@ export function controllerOptions(
     gatewayUrl: set.ARGUS_GATEWAY_URL,
     ...(set.ARGUS_GATEWAY_TOKEN_FILE ? { gatewayTokenFile: set.ARGUS_GATEWAY_TOKEN_FILE } : {}),
     ...(set.ARGUS_MODEL ? { model: set.ARGUS_MODEL } : {}),
+    ...(set.ARGUS_TRANSCRIBE ? { transcribe: set.ARGUS_TRANSCRIBE } : {}),
     identity: set.ARGUS_IDENTITY ?? `${hostname()}_${randomUUID()}`,
     hostUsers: set.ARGUS_HOST_USERS === "true",
     uidRange: set.ARGUS_UID_RANGE,

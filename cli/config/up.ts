@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { type Environment, httpUrl, logLevel, parseEnvironment } from "../config.ts";
+import { transcribeCommand } from "./controller.ts";
 import { DEFAULT_UPSTREAM, GatewayEnvironment, MODEL_KEY } from "./gateway.ts";
 
 /** Environment of `argus up`. */
@@ -23,6 +24,7 @@ export const UpEnvironment = z.object({
     .string()
     .optional()
     .meta({ description: "Model name for Codex; its own default when absent" }),
+  ARGUS_TRANSCRIBE: transcribeCommand(),
   ARGUS_STATE_NETWORK_DISK: GatewayEnvironment.shape.ARGUS_STATE_NETWORK_DISK,
   ARGUS_TELEGRAM_TOKEN: z.string().optional().meta({
     description:
@@ -129,6 +131,7 @@ export function controllerEnvironment(
     ARGUS_GATEWAY_URL: `http://127.0.0.1:${wiring.gatewayPort}`,
     ARGUS_GATEWAY_TOKEN_FILE: wiring.gatewayTokenFile,
     ...(set.ARGUS_MODEL ? { ARGUS_MODEL: set.ARGUS_MODEL } : {}),
+    ...(set.ARGUS_TRANSCRIBE ? { ARGUS_TRANSCRIBE: set.ARGUS_TRANSCRIBE } : {}),
     ARGUS_LOG_LEVEL: set.ARGUS_LOG_LEVEL,
   };
 }

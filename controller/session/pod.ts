@@ -16,6 +16,8 @@ export interface PodSettings {
   defaultImage: string;
   gatewayUrl: string;
   model?: string | undefined;
+  /** Shell text that transcribes sound; undefined = nobody listens. */
+  transcribe?: string | undefined;
   /** false = pods get user namespaces of their own where nothing speaks against it. */
   hostUsers?: boolean | undefined;
   /** Whether the API server takes `pids` among a container's limits. */
@@ -157,6 +159,7 @@ function agentContainer(
   settings: PodSettings,
 ): Container {
   const image = imageOf(session, settings);
+  const { model, transcribe } = settings;
   const { bridge, probe } = POD.ports;
   const own = [
     { name: bridge.name, containerPort: bridge.number, protocol: "TCP" },
@@ -173,7 +176,7 @@ function agentContainer(
     command: ["argus", "bridge"],
     args: [],
     env: ownEnv(merged.env ?? [], session, {
-      runtime: literal(JSON.stringify(runtimeSpec(session, { image, model: settings.model }))),
+      runtime: literal(JSON.stringify(runtimeSpec(session, { image, model, transcribe }))),
       gatewayUrl: settings.gatewayUrl,
     }),
     ports: [...own, ...foreign],

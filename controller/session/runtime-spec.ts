@@ -5,10 +5,17 @@ import { parseQuantity } from "./quantity.ts";
 
 const DEFAULT_COMMAND = ["codex", "app-server"];
 
+interface RuntimeSettings {
+  image: string;
+  model?: string | undefined;
+  /** Of sessions that name none. */
+  transcribe?: string | undefined;
+}
+
 /** What the bridge is told to run: the part of the session's spec that concerns it. */
 export function runtimeSpec(
   { spec }: Pick<ArgusSession, "spec">,
-  { image, model }: { image: string; model?: string | undefined },
+  { image, model, transcribe: fallback }: RuntimeSettings,
 ): RuntimeSpec {
   const { runtime, approvals, idle, limits, mcpServers } = spec;
   const command = runtime.command?.length ? runtime.command : DEFAULT_COMMAND;
@@ -23,7 +30,15 @@ export function runtimeSpec(
     parkAfterSeconds: idle.parkAfterSeconds,
     pids: limits.pids,
     memoryBytes: Math.floor(parseQuantity(memory) ?? 0),
-    ...(model ? { model } : {}),
+    ...optional({ model, transcribe: runtime.transcribe ?? fallback }),
     ...(mcpServers?.length ? { mcpServers: mcpServers.map(({ name }) => name) } : {}),
   };
+}
+
+/** Without the members that are empty. */
+function optional<T extends Record<string, string | undefined>>(
+  words: T,
+): { [K in keyof T]?: string } {
+  const set = Object.entries(words).filter(([, text]) => text);
+  return Object.fromEntries(set) as { [K in keyof T]?: string };
 }

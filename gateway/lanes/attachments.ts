@@ -1,18 +1,25 @@
 import { z } from "zod";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
+import { RPC_ERROR } from "#protocol/envelope.ts";
 import type { Attachment, LaneInput } from "#protocol/lane-entry.ts";
 import {
   BRIDGE_FILE,
   MAX_FILE_IN_BYTES,
   PutFileResult,
   StatFileResult,
+  TranscribeResult,
 } from "#protocol/workspace-files.ts";
 import type { FileDesk } from "../channels/file-desk.ts";
 import { type Link, Refused } from "./lane-peer.ts";
 
-/** A message's file in the workspace, or in words why it is not there. */
+/** Sound files of one message that are listened to. */
+const MAX_HEARD = 4;
+
+/** What a sound file says, or in words why nobody knows. */
+export type Heard = { text: string; cut: boolean } | { unheard: string };
+/** A message's file in the workspace, or in words why it is not there. `heard`: of a sound file where a command listens. */
 export type Brought = Pick<Attachment, "kind" | "name" | "mimeType"> &
-  ({ path: string } | { error: string });
+  ({ path: string; heard?: Heard } | { error: string });
 
 /**
  * Brings the message's files into the workspace, each once: what is there already stays. A file that cannot be had is told
@@ -79,6 +86,33 @@ function isLost(error: unknown, link: Link): boolean {
   return link.isGone || (error instanceof ArgusError && error.code === "Unavailable");
 }
 
+/** Adds what is said in the sound files, where the session's owner configured a command that listens. Throws as {@link bringAttachments}. */
+export async function listenTo(brought: readonly Brought[], link: Link): Promise<Brought[]> {
+  const all: Brought[] = [];
+  let count = 0;
+  for (const file of brought) {
+    const isSound = file.kind === "audio" && "path" in file;
+    const heard = isSound && count < MAX_HEARD ? await listen(file.path, link) : undefined;
+    if (isSound) count += 1;
+    all.push(heard ? { ...file, heard } : file);
+  }
+  return all;
+}
+
+/** Undefined = nobody listens in this session. */
+async function listen(path: string, link: Link): Promise<Heard | undefined> {
+  try {
+    const result = TranscribeResult.parse(await link.request(BRIDGE_FILE.transcribe, { path }));
+    if (result.state === "none") return undefined;
+    return result.state === "done" ? result : { unheard: result.reason };
+  } catch (error) {
+    if (isLost(error, link)) throw error;
+    // A bridge of an older image does not know the question.
+    const isUnknown = error instanceof Refused && error.code === RPC_ERROR.methodNotFound;
+    return isUnknown ? undefined : { unheard: errorMessage(error).slice(0, 300) };
+  }
+}
+
 /** A name that needs no quotes and hides nothing. Pure. */
 export function fileName(name: string): string {
   const plain = name
@@ -92,11 +126,27 @@ export function fileName(name: string): string {
 export function attachmentWords(brought: readonly Brought[]): string {
   if (brought.length === 0) return "";
   const lines = brought.map((file) => {
-    if ("path" in file) return `- ${file.kind}: ${file.path}`;
+    if ("path" in file) return `- ${file.kind}: ${file.path}${heardWords(file.heard)}`;
     const name = file.name.replace(/\s+/g, " ");
     return `- ${file.kind} "${name}" is not here: ${file.error}. Tell the user so.`;
   });
   return ["Files that came with the message:", ...lines].join("\n");
+}
+
+/** Each line is marked: what somebody says can neither open nor close one of our blocks. Pure. */
+function heardWords(heard: Heard | undefined): string {
+  if (!heard) return "";
+  if ("unheard" in heard) {
+    const reason = heard.unheard.replace(/\s+/g, " ");
+    return `\n  It was not transcribed: ${reason}. Tell the user so.`;
+  }
+  const lines = heard.text.split(/\r\n|[\n\r\u2028\u2029]/).map((line) => `  > ${line}`);
+  const rest = heard.cut ? ["  [… cut: the rest is in the file]"] : [];
+  return [
+    "\n  The user says in it (transcribed by a program, which may err):",
+    ...lines,
+    ...rest,
+  ].join("\n");
 }
 
 /** What a model that sees takes as an image. */

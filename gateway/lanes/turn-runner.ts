@@ -3,7 +3,7 @@ import { ArgusError } from "#lib/errors.ts";
 import type { OpenTurn } from "#protocol/lane-entry.ts";
 import { MAX_TOLD_THREADS, type SessionDocument } from "#protocol/session-document.ts";
 import { endTurn, loseThread } from "../state/turns.ts";
-import { attachmentWords, bringAttachments, imageItems } from "./attachments.ts";
+import { attachmentWords, bringAttachments, imageItems, listenTo } from "./attachments.ts";
 import { hasTasks, knowTasks } from "./heartbeat.ts";
 import type { LaneOptions } from "./lane.ts";
 import { type Link, Refused } from "./lane-peer.ts";
@@ -129,7 +129,8 @@ export class TurnRunner {
     const { state, name, world } = this.#options;
     const { inputs, events, told } = state.current;
     const input = inputs.find(({ id }) => id === turn.inputId);
-    const brought = input ? await bringAttachments(input, link, world.files) : [];
+    const files = input ? await bringAttachments(input, link, world.files) : [];
+    const brought = await listenTo(files, link);
     const whole = prompt({
       session: name,
       kind: turn.kind,

@@ -125,6 +125,9 @@ const Sessions = z.strictObject({
   template: SessionTemplate.default({}).meta({
     description: "Spec of a session that the gateway makes on a client's request",
   }),
+  transcribe: text(
+    "Shell text that prints what is said in the sound file $1, of sessions that name none; nobody listens to voice messages when empty",
+  ),
   hostUsers: z.boolean().default(true).meta({
     description:
       "false gives each session pod a user namespace of its own, where nodes and runtime offer it",

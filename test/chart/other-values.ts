@@ -60,6 +60,7 @@ export const OTHER: Record<string, [value: unknown, beside?: Values]> = {
   "adminToken.existingSecret": ["other"],
   "adminToken.existingSecretKey": ["other"],
   "sessions.template": [{ approvals: "untrusted" }],
+  "sessions.transcribe": ['listen "$1"'],
   "sessions.hostUsers": [false],
   "ingress.enabled": [true, { ingress: { host: "a.example.org" } }],
   "ingress.className": ["nginx", { ingress: HOST }],

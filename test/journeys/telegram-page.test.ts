@@ -113,12 +113,18 @@ test("five steps lead to the first answer, and every command of the page runs", 
   }
 }, 180_000);
 
+test("a program that the page's command names listens to voice messages", async () => {
+  await start(blocks[1] ?? "", [[`voice-to-text "$1"`, `tr a-z A-Z < "$1"`]]);
+  telegram.people.send(ada, { kind: "voice", bytes: Buffer.from("hello"), mime: "audio/ogg" });
+  await heard(ada, /which may err.*HELLO/s);
+}, 120_000);
+
 test("the webhook's commands lead to an answer, too", async () => {
   const probe = createServer().listen(0, "127.0.0.1");
   await once(probe, "listening");
   const { port } = probe.address() as AddressInfo;
   probe.close();
-  await start(blocks[1] ?? "", [
+  await start(blocks[2] ?? "", [
     // This test's Telegram reaches the bot without TLS and names.
     ["https://bot.example.org/hook", `http://127.0.0.1:${port}/hook`],
     ["127.0.0.1:8083", `127.0.0.1:${port}`],
