@@ -26,7 +26,8 @@ export interface LaneFacts {
   isRunning: boolean;
   /** What the first of those that wait waits for, in words. */
   waitsFor: string;
-  now: number;
+  /** Milliseconds since the move of one of them that has this stamp; negative while it lies ahead. */
+  quietMs: (of: "lane" | "deliveries", stamp: number) => number;
 }
 
 export function gatewayFindings(facts: LaneFacts): GatewayFinding[] {
@@ -52,50 +53,57 @@ function found(
 }
 
 function lane(facts: LaneFacts): GatewayFinding {
-  const since = progressAt(facts);
-  if (since === undefined) return found("LaneProgressing", true, "Idle");
-  if (facts.now - since < STUCK_MS) return found("LaneProgressing", true, "Progressing");
+  const quiet = laneQuietMs(facts);
+  if (quiet === undefined) return found("LaneProgressing", true, "Idle");
+  if (quiet < STUCK_MS) return found("LaneProgressing", true, "Progressing");
   const words = facts.waitsFor || "it cannot be said why: the gateway's log may tell";
   const message = `the oldest entry has had no progress for ${STUCK_MS / 60_000} minutes: ${words}`;
   return found("LaneProgressing", false, "NoProgress", message);
 }
 
+/** Undefined = nothing is open. */
+function laneQuietMs(facts: LaneFacts): number | undefined {
+  if (facts.document?.turn && facts.isRunning) return 0;
+  const stamp = facts.document && progressAt(facts.document);
+  return stamp === undefined ? undefined : facts.quietMs("lane", stamp);
+}
+
 /** When the oldest open entry last moved; undefined = nothing is open. */
-function progressAt({ document, isRunning, now }: LaneFacts): number | undefined {
-  if (!document) return undefined;
+function progressAt(document: SessionDocument): number | undefined {
   const { inputs, events, turn, ended, endedEvents } = document;
   const due = events.filter(({ wakes }) => wakes);
   const starts = [
     ...inputs.slice(0, 1).map(({ enqueuedAt }) => enqueuedAt),
     ...due.map(({ createdAt, notBefore }) => Math.max(createdAt, notBefore)),
   ];
-  if (turn && isRunning) return now;
   if (!turn && starts.length === 0) return undefined;
   const oldest = turn ? turn.startedAt : Math.min(...starts);
   // The end of another turn is progress of the lane.
   return Math.max(oldest, ended.at(-1)?.endedAt ?? 0, endedEvents.at(-1)?.endedAt ?? 0);
 }
 
-function deliveries({ document, now }: LaneFacts): GatewayFinding {
-  const oldest = document?.deliveries[0];
-  if (!oldest) return found("DeliveriesHealthy", true, "Idle");
-  if (now - waitsSince(oldest) < STUCK_MS) return found("DeliveriesHealthy", true, "Delivering");
+function deliveries(facts: LaneFacts): GatewayFinding {
+  const oldest = facts.document?.deliveries[0];
+  const quiet = deliveriesQuietMs(facts);
+  if (!oldest || quiet === undefined) return found("DeliveriesHealthy", true, "Idle");
+  if (quiet < STUCK_MS) return found("DeliveriesHealthy", true, "Delivering");
   const { target, reason } = oldest;
   const words = reason || "no adapter of its channel is connected";
   const message = `an answer for ${target.channel} has waited for ${STUCK_MS / 60_000} minutes: ${words}`;
   return found("DeliveriesHealthy", false, "NotDelivered", message);
 }
 
-function waitsSince({ createdAt, notBefore }: SessionDocument["deliveries"][number]): number {
-  return Math.max(createdAt, notBefore);
+/** Undefined = none waits. */
+function deliveriesQuietMs({ document, quietMs }: LaneFacts): number | undefined {
+  const oldest = document?.deliveries[0];
+  return oldest && quietMs("deliveries", Math.max(oldest.createdAt, oldest.notBefore));
 }
 
-/** When time alone changes a finding; undefined = never. */
-export function findingsChangeAt(facts: LaneFacts): number | undefined {
-  const oldest = facts.document?.deliveries[0];
-  const times = [progressAt(facts), oldest && waitsSince(oldest)]
-    .filter((time) => time !== undefined)
-    .map((time) => time + STUCK_MS)
-    .filter((time) => time > facts.now);
-  return times.length > 0 ? Math.min(...times) : undefined;
+/** In how many milliseconds time alone changes a finding; undefined = never. */
+export function findingsChangeInMs(facts: LaneFacts): number | undefined {
+  const left = [laneQuietMs(facts), deliveriesQuietMs(facts)]
+    .filter((quiet) => quiet !== undefined)
+    .map((quiet) => STUCK_MS - quiet)
+    .filter((ms) => ms > 0);
+  return left.length > 0 ? Math.min(...left) : undefined;
 }

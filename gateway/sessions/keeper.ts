@@ -8,11 +8,12 @@ import type { Running } from "#lib/running.ts";
 import { WorkQueue } from "#lib/workqueue.ts";
 import type { Lane } from "../lanes/lane.ts";
 import type { DocumentWatcher, Lanes } from "../lanes/lanes.ts";
-import { findingsChangeAt, gatewayFindings, type LaneFacts } from "./conditions.ts";
+import { findingsChangeInMs, gatewayFindings, type LaneFacts } from "./conditions.ts";
 import { demandOf, mayStart } from "./demand.ts";
 import { endSession } from "./ending.ts";
 import { hold, isHeld } from "./finalizer.ts";
 import { MAX_CLOSING_MS } from "./goodbye.ts";
+import { Quiet } from "./quiet.ts";
 import { type GatewayStatus, gatewayStatus, statusDiffers } from "./status.ts";
 import { Use } from "./use.ts";
 import { UseLooks, type UseLooksOptions } from "./use-looks.ts";
@@ -38,6 +39,7 @@ export interface KeeperOptions extends Omit<UseLooksOptions, "clock"> {
 interface Kept {
   name: string;
   use: Use;
+  quiet: Quiet<"lane" | "deliveries">;
   lane?: Lane;
   unreadable?: string;
   isHeld?: boolean;
@@ -146,7 +148,7 @@ export class SessionKeeper implements DocumentWatcher, Running {
       isAllowed: isOurs && mayStart(known),
       onOpen: () => this.#queue.add(name, "urgent"),
     });
-    const kept: Kept = { name, use, isClearing: false };
+    const kept: Kept = { name, use, quiet: new Quiet(this.#clock), isClearing: false };
     this.#kept.set(uid, kept);
     return kept;
   }
@@ -211,25 +213,24 @@ export class SessionKeeper implements DocumentWatcher, Running {
 
   async #tell(session: ArgusSession, kept: Kept): Promise<number | undefined> {
     const facts = this.#facts(kept);
-    const { document, now } = facts;
+    const { document } = facts;
     const demand = demandOf({ document, isUsed: kept.use.isOpen, session });
     const lingers = this.#lingers(session, kept, demand);
     if (lingers !== undefined) return lingers;
     const findings = gatewayFindings(facts);
-    const next = gatewayStatus(session, { demand, findings, now: new Date(now) });
+    const next = gatewayStatus(session, { demand, findings, now: new Date(this.#clock.now()) });
     const isDoubtful = kept.isClearing && demand === "Open";
     if (statusDiffers(session, next) || isDoubtful) await this.#write(session, kept, next);
-    const changeAt = findingsChangeAt(facts);
-    return changeAt === undefined ? undefined : changeAt - now;
+    return findingsChangeInMs(facts);
   }
 
-  #facts({ lane, unreadable }: Kept): LaneFacts {
+  #facts({ lane, unreadable, quiet }: Kept): LaneFacts {
     return {
       document: lane?.state.current,
       unreadable,
       isRunning: (lane?.running ?? "") !== "",
       waitsFor: lane?.waitsFor ?? "",
-      now: this.#clock.now(),
+      quietMs: (of, stamp) => quiet.ms(of, stamp),
     };
   }
 

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { ArgusSession } from "#crds/kinds.ts";
 import {
-  findingsChangeAt,
+  findingsChangeInMs,
   gatewayFindings,
   type LaneFacts,
   STUCK_MS,
@@ -67,7 +67,7 @@ const facts = (more: Partial<LaneFacts> = {}): LaneFacts => ({
   unreadable: undefined,
   isRunning: false,
   waitsFor: "the pod is Pending",
-  now: NOW,
+  quietMs: (_of, stamp) => NOW - stamp,
   ...more,
 });
 const words = (of: LaneFacts) =>
@@ -119,10 +119,10 @@ test.for<[string, LaneFacts, string[]]>([
 
 test("a message says what it waits for, and time alone brings the next look", () => {
   const waiting = facts({ document: doc({ inputs: [input(NOW - 1000)] }) });
-  expect(findingsChangeAt(waiting)).toBe(NOW - 1000 + STUCK_MS);
-  const stuck = gatewayFindings({ ...waiting, now: NOW + STUCK_MS });
-  expect(stuck[1]?.message).toContain("the pod is Pending");
-  expect(findingsChangeAt({ ...waiting, now: NOW + STUCK_MS })).toBeUndefined();
+  expect(findingsChangeInMs(waiting)).toBe(STUCK_MS - 1000);
+  const later = facts({ ...waiting, quietMs: () => STUCK_MS });
+  expect(gatewayFindings(later)[1]?.message).toContain("the pod is Pending");
+  expect(findingsChangeInMs(later)).toBeUndefined();
 });
 
 function session(change: { spec?: object; status?: object } = {}): ArgusSession {
