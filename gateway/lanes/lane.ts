@@ -209,6 +209,8 @@ export class Lane {
     const { world } = this.#options;
     const isBeat = work.do === "start" && work.plan.kind === "heartbeat";
     const held = work.do === "start" ? world.heldBy() : undefined;
+    // A heartbeat may be the first that is written of a session.
+    if (isBeat) await world.hold();
     // A cold session is woken for it, and one that is warm kept so: the document's demand says so.
     if (isBeat && (held !== undefined || !world.isUp())) await this.state.update(requestHeartbeat);
     if (held !== undefined) return this.#waits(held);

@@ -17,6 +17,8 @@ export interface LaneWorld {
   logger: Logger;
   /** The session as it is now; undefined = it is gone, or another object has its name. */
   session(): ArgusSession | undefined;
+  /** From here on the session's deletion waits until its document is gone. Throws `NotFound`, or what the API server says. */
+  hold(): Promise<void>;
   /** Why no turn may start now although the bridge could be asked, in words. */
   heldBy(): string | undefined;
   /** Its pod can be talked to. */
@@ -50,12 +52,12 @@ export function clusterWorld(context: LaneContext, name: string, uid: string): L
     logger,
     files: context.files,
     session,
+    hold: () => context.keeper.guard(existing(session())),
     heldBy: () => (mayStart() ? undefined : WAITING),
     isUp: () => address() !== undefined,
     watch: (handler) => directory.watch(name, handler),
     reach: async (events, signal) => {
-      const found = session();
-      if (!found) throw new ArgusError("NotFound", "The session was deleted.");
+      const found = existing(session());
       const target = address();
       const pod = directory.podOf(found);
       if (!target) return { waitsFor: statusWords(found, pod, undefined).message };
@@ -64,4 +66,9 @@ export function clusterWorld(context: LaneContext, name: string, uid: string): L
       return new LanePeer(bridge, events);
     },
   };
+}
+
+function existing(session: ArgusSession | undefined): ArgusSession {
+  if (!session) throw new ArgusError("NotFound", "The session was deleted.");
+  return session;
 }

@@ -6,8 +6,7 @@ import { ArgusError } from "#lib/errors.ts";
 
 /**
  * Holds a deleted session until its senders were told and its document is gone. It is put on before the first entry of anybody is
- * accepted, a chat is bound, or a client comes; a session without it has at the most had heartbeats that nobody hears, and its
- * deletion loses nothing.
+ * accepted, a chat is bound, a client comes or a heartbeat is written down; a session without it has nothing here.
  */
 export const FINALIZER = "argus.dev/gateway";
 /** The object may change under a patch so often. */

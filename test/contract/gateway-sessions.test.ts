@@ -134,6 +134,16 @@ test("a session that was deleted while the gateway was away is let go when it is
   await eventually("it is said", () => said().includes(words));
 });
 
+test("a session that only had heartbeats waits for the gateway too, and nothing of it stays", async () => {
+  rig.putSession("main", { spec: { ...IDLE.spec, heartbeat: { intervalSeconds: 1 } } });
+  await demand("main", "Open");
+  await rig.stopGateway();
+  await rig.deleteSession("main");
+  expect(rig.session("main")?.metadata.deletionTimestamp).toBeDefined();
+  await rig.startGateway();
+  await eventually("it is gone", () => rig.session("main") === undefined);
+});
+
 test("a deleted session waits until the chats of its open messages were told", async () => {
   rig.putSession("main");
   const client = await connect("main");

@@ -226,6 +226,7 @@ export class LaneSim {
         clock: this.clock,
         logger: silentLogger(),
         session: () => SESSION,
+        hold: () => Promise.resolve(),
         heldBy: () => undefined,
         isUp: () => true,
         files: { fetch: () => Promise.reject(new Error("no channel has files here")) },
