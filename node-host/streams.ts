@@ -1,4 +1,5 @@
 import { type FileHandle, open } from "node:fs/promises";
+import { BufferPool } from "#lib/buffer-pool.ts";
 import { systemClock } from "#lib/clock.ts";
 import { isErrno } from "#lib/errors.ts";
 import {
@@ -16,7 +17,9 @@ import { NodeError } from "./node-error.ts";
 
 /** Streams of one connection. */
 export const MAX_STREAMS = 64;
-const CHUNK_BYTES = 64 * 1024;
+export const CHUNK_BYTES = 128 * 1024;
+/** Unused frames of a connection that are kept; a stream has one with the socket and one that is read. */
+const MAX_FREE_FRAMES = 4;
 const POLL_MS = 20;
 
 export interface Wire {
@@ -46,6 +49,7 @@ export class Streams {
   readonly #jobs: Jobs;
   readonly #wire: Wire;
   readonly #streams = new Map<number, Stream>();
+  readonly #frames = new BufferPool(CHUNK_HEADER_BYTES + CHUNK_BYTES, MAX_FREE_FRAMES);
 
   constructor(jobs: Jobs, wire: Wire) {
     this.#jobs = jobs;
@@ -134,13 +138,32 @@ export class Streams {
     if (there <= 0) return "nothing";
     const room = stream.acked[output] + STREAM_WINDOW_BYTES - offset;
     if (room <= 0) return "window";
-    const frame = await readChunk(stream, output, Math.min(there, room, CHUNK_BYTES));
+    const frame = await this.#read(stream, output, Math.min(there, room, CHUNK_BYTES));
     if (!frame) return "nothing";
     await stream.taken;
-    if (stream.stop.signal.aborted) return "nothing";
+    if (stream.stop.signal.aborted) {
+      this.#frames.give(frame);
+      return "nothing";
+    }
     stream.sent[output] = offset + frame.length - CHUNK_HEADER_BYTES;
-    stream.taken = this.#wire.binary(frame);
+    stream.taken = this.#wire.binary(frame).finally(() => this.#frames.give(frame));
     return "sent";
+  }
+
+  /** The wire frame of up to `length` bytes at the output's offset; undefined when there are none yet. */
+  async #read(stream: Stream, output: OutputName, length: number): Promise<Buffer | undefined> {
+    const file = stream.files[output] ?? (await opened(stream.job.file(output)));
+    if (!file) return undefined;
+    stream.files[output] = file;
+    const offset = stream.sent[output];
+    const frame = this.#frames.take();
+    const { bytesRead } = await file.read(frame, CHUNK_HEADER_BYTES, length, offset);
+    if (bytesRead === 0) {
+      this.#frames.give(frame);
+      return undefined;
+    }
+    writeChunkHeader(frame, { streamId: stream.id, output, offset });
+    return frame.subarray(0, CHUNK_HEADER_BYTES + bytesRead);
   }
 
   #end(stream: Stream, how: object): void {
@@ -148,23 +171,6 @@ export class Streams {
     this.#streams.delete(stream.id);
     this.#wire.event("node.stream.end", { streamId: stream.id, ...how });
   }
-}
-
-/** The wire frame of up to `length` bytes at the output's offset; undefined when there are none yet. */
-async function readChunk(
-  stream: Stream,
-  output: OutputName,
-  length: number,
-): Promise<Buffer | undefined> {
-  const file = stream.files[output] ?? (await opened(stream.job.file(output)));
-  if (!file) return undefined;
-  stream.files[output] = file;
-  const offset = stream.sent[output];
-  const frame = Buffer.allocUnsafeSlow(CHUNK_HEADER_BYTES + length);
-  const { bytesRead } = await file.read(frame, CHUNK_HEADER_BYTES, length, offset);
-  if (bytesRead === 0) return undefined;
-  writeChunkHeader(frame, { streamId: stream.id, output, offset });
-  return frame.subarray(0, CHUNK_HEADER_BYTES + bytesRead);
 }
 
 /** Undefined before the job has made its files. */
