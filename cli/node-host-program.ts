@@ -38,7 +38,5 @@ export function addNodeHost(program: Command, environment: Environment, words: s
   program
     .command("supervise", { hidden: true })
     .argument("<folder>")
-    .action((folder) =>
-      runCommand(async () => (await import("#node-host/supervisor.ts")).supervise(folder)),
-    );
+    .action(async (folder) => (await import("./supervise.ts")).superviseJob(folder));
 }

@@ -2,7 +2,8 @@ import { createPrivateKey, generateKeyPairSync, type KeyObject, sign } from "nod
 import { join } from "node:path";
 import { z } from "zod";
 import { pairingProof } from "#protocol/node.ts";
-import { readRecord, writeDurably } from "./job-files.ts";
+import { readRecord } from "./job-files.ts";
+import { writeDurably } from "./job-folder.ts";
 import { Policy } from "./policy.ts";
 
 /** What the pairing left: where to connect, as whom, with which token. */

@@ -1,25 +1,7 @@
-import { mkdir, open, readFile, rename } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { z } from "zod";
 import { isErrno } from "#lib/errors.ts";
-
-/** What a job's folder holds. Each file has one writer: the node-host, or the job's supervisor. */
-export const JOB_FILES = {
-  /** {@link JobMeta}, by the node-host. */
-  meta: "meta.json",
-  /** {@link JobStarted}, by the supervisor. */
-  started: "started.json",
-  /** {@link JobExit}, by the supervisor; by the node-host when the supervisor was lost. */
-  exit: "exit.json",
-  stdout: "stdout.log",
-  stderr: "stderr.log",
-  /** Appended by the node-host, fed to the program by the supervisor. */
-  stdin: "stdin.log",
-  /** Exists when nothing more will be appended. */
-  stdinClosed: "stdin.closed",
-  /** Exists once nobody has to be told of the end any more. */
-  told: "told",
-} as const;
 
 const process = z.object({ pid: z.int(), startTime: z.string() });
 
@@ -63,33 +45,6 @@ export const JobExit = z.object({
   stderrBytes: z.int(),
 });
 export type JobExit = z.infer<typeof JobExit>;
-
-/** What the supervisor gets on its stdin, as one JSON value; the environment never touches the disk. */
-export const SupervisorOrder = z.object({
-  jobId: z.string(),
-  argv: z.array(z.string()),
-  cwd: z.string(),
-  env: z.record(z.string(), z.string()),
-  timeoutMs: z.number().nullable(),
-  /** Whether stdin is a pipe fed from the file; else it is /dev/null. */
-  stdin: z.boolean(),
-  maxOutputBytes: z.int(),
-});
-export type SupervisorOrder = z.infer<typeof SupervisorOrder>;
-
-/** Replaces a file at once and keeps it over a power cut. */
-export async function writeDurably(path: string, text: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const temporary = `${path}.tmp`;
-  const file = await open(temporary, "w", 0o600);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
-}
 
 /** Undefined when there is no such file, or none that can be read as one. */
 export async function readRecord<T extends z.ZodType>(

@@ -5,15 +5,8 @@ import { join } from "node:path";
 import { isErrno } from "#lib/errors.ts";
 import { endProcessTree, sameProcess } from "#lib/process-record.ts";
 import type { OutputName } from "#protocol/node.ts";
-import {
-  JOB_FILES,
-  JobExit,
-  type JobMeta,
-  JobStarted,
-  readRecord,
-  type SupervisorOrder,
-  writeDurably,
-} from "./job-files.ts";
+import { JobExit, type JobMeta, JobStarted, readRecord } from "./job-files.ts";
+import { JOB_FILES, type SupervisorOrder, writeDurably } from "./job-folder.ts";
 import { NodeError } from "./node-error.ts";
 import { JOB_MARK, SUPERVISOR_MARK } from "./supervisor.ts";
 

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import type { ProcessExited } from "#protocol/node.ts";
 import { DEFAULT_YIELD_MS, type SystemRun } from "#protocol/node-commands.ts";
 import { Job } from "./job.ts";
-import { JOB_FILES, JobMeta, readRecord, writeDurably } from "./job-files.ts";
+import { JobMeta, readRecord } from "./job-files.ts";
+import { JOB_FILES, writeDurably } from "./job-folder.ts";
 import { NodeError } from "./node-error.ts";
 import { textTail } from "./text-tail.ts";
 

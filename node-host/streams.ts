@@ -17,7 +17,7 @@ import { NodeError } from "./node-error.ts";
 
 /** Streams of one connection. */
 export const MAX_STREAMS = 64;
-export const CHUNK_BYTES = 128 * 1024;
+const CHUNK_BYTES = 128 * 1024;
 /** Unused frames of a connection that are kept; a stream has one with the socket and one that is read. */
 const MAX_FREE_FRAMES = 4;
 const POLL_MS = 20;

@@ -6,7 +6,8 @@ import { text } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
 import { errorMessage } from "#lib/errors.ts";
 import { endProcessTree, recordProcess } from "#lib/process-record.ts";
-import { JOB_FILES, type JobExit, SupervisorOrder, writeDurably } from "./job-files.ts";
+import type { JobExit } from "./job-files.ts";
+import { JOB_FILES, type SupervisorOrder, writeDurably } from "./job-folder.ts";
 
 /** Marks every process of a job, so that those which left its group are found. */
 export const JOB_MARK = "ARGUS_JOB_ID";
@@ -25,7 +26,7 @@ type End = Pick<JobExit, "exitCode" | "signal" | "spawnError">;
 export async function supervise(folder: string): Promise<number> {
   // The node-host's terminal may go; the job stays.
   process.on("SIGHUP", () => undefined);
-  const order = SupervisorOrder.parse(JSON.parse(await text(process.stdin)));
+  const order = orderOf(await text(process.stdin));
   const outputs = await Promise.all(
     [JOB_FILES.stdout, JOB_FILES.stderr].map((name) => open(join(folder, name), "a", 0o600)),
   );
@@ -38,6 +39,21 @@ export async function supervise(folder: string): Promise<number> {
     JSON.stringify({ ...exit, endedAtMs: Date.now(), stdoutBytes, stderrBytes }),
   );
   return 0;
+}
+
+/** By the node-host that started this; one of another version (the file was replaced under it) must not start half an order. */
+function orderOf(json: string): SupervisorOrder {
+  const order = JSON.parse(json) as SupervisorOrder;
+  const isWhole =
+    typeof order.jobId === "string" &&
+    Array.isArray(order.argv) &&
+    typeof order.cwd === "string" &&
+    typeof order.env === "object" &&
+    typeof order.stdin === "boolean" &&
+    typeof order.maxOutputBytes === "number" &&
+    (order.timeoutMs === null || typeof order.timeoutMs === "number");
+  if (!isWhole) throw new Error("the order of the node-host is not valid");
+  return order;
 }
 
 async function run(

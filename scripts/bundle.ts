@@ -61,7 +61,7 @@ export async function bundle(folder: string, version?: string): Promise<void> {
   await mkdir(folder, { recursive: true });
   await build({
     absWorkingDir: root,
-    entryPoints: { argus: "cli/argus.ts", worker: "gateway/store/worker.ts" },
+    entryPoints: { argus: "cli/argus.mjs", worker: "gateway/store/worker.ts" },
     outdir: folder,
     bundle: true,
     splitting: true,

@@ -39,6 +39,8 @@ installed() {
 lock_sum() { cksum < "$root/package-lock.json" | tr ' ' '-'; }
 
 ensure_deps() {
+  # The usual case starts no Node: what the lockfile brings is new enough.
+  if installed "$1" && [ -x "$root/node_modules/.bin/node" ]; then return 0; fi
   for tool in node npm; do
     command -v "$tool" >/dev/null 2>&1 || {
       say "$tool is missing. Install Node.js 18 or newer (it brings npm), for example: apt-get install nodejs npm"

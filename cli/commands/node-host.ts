@@ -18,7 +18,7 @@ import { nodeHostEnvironment, programEnvironment } from "../config/node-host.ts"
 import type { Environment } from "../config.ts";
 import { EXIT } from "../exit.ts";
 import { runUntilSignalled, untilSignalled } from "../lifetime.ts";
-import { nodeFlags } from "../node-flags.ts";
+import { nodeFlags, tuneCollector } from "../node-flags.ts";
 import { nodesUrl } from "../nodes-url.ts";
 
 export interface NodeHostCommand {
@@ -44,6 +44,7 @@ function place({ environment, ...options }: NodeHostCommand) {
 }
 
 export async function run(options: NodeHostCommand, words: SupervisorWords): Promise<number> {
+  tuneCollector();
   const { set, nodeId, displayName, home, stateFolder } = place(options);
   const kept = await readCredentials(stateFolder);
   const url = options.url ?? set.ARGUS_NODE_WS_URL ?? kept?.url;

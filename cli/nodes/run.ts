@@ -7,6 +7,7 @@ import type { OutputName } from "#protocol/node.ts";
 import { NODE_STREAM_ENDED, NodeAnswer, NodeStreamEnded } from "#protocol/node-methods.ts";
 import { type ClientFile, findGateway } from "../client.ts";
 import { EXIT } from "../exit.ts";
+import { tuneCollector } from "../node-flags.ts";
 import type { NodesCommand } from "./commands.ts";
 import { type GatewayLink, sessionOf, withLink } from "./link.ts";
 import { OutputWriter } from "./output.ts";
@@ -30,6 +31,7 @@ const Started = z.object({ jobId: z.string() });
  * output goes on where it was. Ctrl-C ends the program.
  */
 export async function run(command: RunCommand): Promise<number> {
+  tuneCollector();
   const work = new RemoteRun(command, findGateway(command));
   process.once("SIGINT", () => void work.interrupt());
   process.once("SIGTERM", () => void work.interrupt());

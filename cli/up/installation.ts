@@ -206,7 +206,7 @@ async function supervise(
   const options: ChildOptions = {
     name,
     command: process.execPath,
-    args: [...nodeFlags(name), join(installedProgram().root, "cli", "argus.ts"), name],
+    args: [...nodeFlags(name), join(installedProgram().root, "cli", "argus.mjs"), name],
     environment,
     log: new LogFile(join(it.folder.logs, `${name}.log`)),
     started,

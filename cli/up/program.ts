@@ -73,7 +73,7 @@ export async function installBin(
 /** A POSIX shell script that runs `argus` with the flags of its command. */
 function launcherText({ node, root }: Program): string {
   const run = (flags: string[]) =>
-    `exec ${[node, ...flags, join(root, "cli", "argus.ts")].map(quoted).join(" ")} "$@"`;
+    `exec ${[node, ...flags, join(root, "cli", "argus.mjs")].map(quoted).join(" ")} "$@"`;
   const cases = RELAYS.map((relay) => `  ${relay}) ${run(nodeFlags(relay))} ;;`);
   return ["#!/bin/sh", 'case "$1" in', ...cases, "esac", run([]), ""].join("\n");
 }
@@ -81,7 +81,7 @@ function launcherText({ node, root }: Program): string {
 function runnableByAll({ root, node, codex }: Program): boolean {
   const needed = [
     node,
-    join(root, "cli", "argus.ts"),
+    join(root, "cli", "argus.mjs"),
     join(root, "node_modules", "zod", "package.json"),
   ];
   return [...needed, ...(codex ? [codex] : [])].every(reachableByAll);

@@ -235,7 +235,7 @@ async function say(argus: Release, { to, words }: { to: string; words: string })
   const service = { what: "service/argus-gateway", port: 8080 };
   return forwarded(argus, service, async (url) => {
     const token = await adminToken(argus);
-    const args = ["cli/argus.ts", "chat", to, "--message", words, "--url", url];
+    const args = ["cli/argus.mjs", "chat", to, "--message", words, "--url", url];
     const env = { ...process.env, ARGUS_TOKEN: token };
     const options = { cwd: ROOT, env, timeoutMs: 120_000 };
     const { code, stdout, stderr } = await runProgram(process.execPath, args, options);

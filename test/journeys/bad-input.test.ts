@@ -16,7 +16,7 @@ afterAll(async () => {
 const MiB = 1024 * 1024;
 
 function rssBytes(part: string): number {
-  const [process] = up.find(`argus.ts ${part}`);
+  const [process] = up.find(`argus.mjs ${part}`);
   if (!process) throw new Error(`no ${part} runs`);
   const status = readFileSync(`/proc/${process.pid}/status`, "utf8");
   return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) * 1024;

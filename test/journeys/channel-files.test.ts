@@ -108,7 +108,7 @@ test("gateway and adapter may die on the way: the file comes whole", async () =>
     const isFirst = opened === 1;
     yield bytes.subarray(0, CHUNK_BYTES + 1);
     if (isFirst) {
-      for (const { pid } of up.find("argus.ts gateway")) process.kill(pid, "SIGKILL");
+      for (const { pid } of up.find("argus.mjs gateway")) process.kill(pid, "SIGKILL");
       await new Promise((resolve) => setTimeout(resolve, 500));
     }
     yield bytes.subarray(CHUNK_BYTES + 1);

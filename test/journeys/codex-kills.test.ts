@@ -80,7 +80,7 @@ test(
         PATIENCE_MS,
       );
       await delay(random() * MIDDLE_MS);
-      killAll(up.find("argus.ts gateway"));
+      killAll(up.find("argus.mjs gateway"));
       for (const { name, key } of sent) {
         const { state, reason } = await endOf(name, key);
         expect({ state, reason }, `kill ${kill}, ${name}`).toEqual({ state: "done", reason: "" });

@@ -275,7 +275,7 @@ describe("a session with the real Codex", () => {
     "the thread continues after kill -9 of the %s",
     async (part) => {
       const { threadId, word } = await rememberedThread();
-      const victims = up.find(`argus.ts ${part}`);
+      const victims = up.find(`argus.mjs ${part}`);
       expect(victims.length).toBeGreaterThan(0);
       killAll(victims);
       await continues(threadId, word);

@@ -82,7 +82,7 @@ test("gateway and controller killed around slots: each slot is told once or coun
       async () => (await statusOf(name)).lastRun?.slot !== lastRun?.slot,
       60_000,
     );
-    const victim = round % 2 === 0 ? "argus.ts gateway" : "argus.ts controller";
+    const victim = round % 2 === 0 ? "argus.mjs gateway" : "argus.mjs controller";
     for (const { pid } of up.find(victim)) process.kill(pid, "SIGKILL");
   }
   await up.kubectl(["patch", "acron", name, "--type=merge", "-p", '{"spec":{"suspend":true}}']);

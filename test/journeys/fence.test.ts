@@ -37,7 +37,7 @@ test("a gateway that was stopped, replaced and resumed can start nothing", async
   const before = (await stale.request("turn/start", say("before"))).turn as { id: string };
   await stale.turnCompleted(before.id);
 
-  const gateway = processOf("argus.ts gateway");
+  const gateway = processOf("argus.mjs gateway");
   process.kill(gateway, "SIGSTOP");
   // These lines wait in the stopped gateway's socket.
   stale.send({ id: 900, method: "turn/start", params: say("stale words") });
@@ -72,7 +72,7 @@ test("a lane's start that lies in the bridge's socket while its gateway is repla
   const before = await first.request("argus/input/enqueue", { text: "words-1" });
   await ended(first, String(before.inputId));
 
-  const [gateway, bridge] = [processOf("argus.ts gateway"), processOf("argus.ts bridge")];
+  const [gateway, bridge] = [processOf("argus.mjs gateway"), processOf("argus.mjs bridge")];
   process.kill(bridge, "SIGSTOP");
   const { inputId } = await first.request("argus/input/enqueue", { text: "words-2" });
   await eventually("the start lies in the bridge's socket", () => unreadAt(7777) > 0);

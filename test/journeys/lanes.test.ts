@@ -61,7 +61,7 @@ test("gateway and pod killed between messages: every accepted one runs once, in 
   const texts = Array.from({ length: 6 }, (_, index) => `message ${index}`);
   for (const [index, text] of texts.entries()) {
     expect((await send(text, `k${index}`)).code).toBe(0);
-    const victim = index % 2 === 0 ? "argus.ts gateway" : "argus.ts bridge";
+    const victim = index % 2 === 0 ? "argus.mjs gateway" : "argus.mjs bridge";
     for (const { pid } of up.find(victim)) process.kill(pid, "SIGKILL");
   }
   // A sender that never got its answer asks again.

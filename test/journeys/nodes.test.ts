@@ -184,7 +184,7 @@ test("a large output passes device, gateway and argus run byte for byte, in boun
   const bytes = proofSize(32 * 1024 ** 2, 1024 ** 3);
   const host = await joined(up, { nodeId: "big", session: "main" });
   hosts.push(host);
-  const pidOf = { gateway: up.find("argus.ts gateway")[0]?.pid, device: host.child?.pid };
+  const pidOf = { gateway: up.find("argus.mjs gateway")[0]?.pid, device: host.child?.pid };
   const before = { gateway: residentMiB(pidOf.gateway), device: residentMiB(pidOf.device) };
   const script = `seq 100000000 900000000 | head -c ${bytes}`;
   const words = ["run", "--data", up.data, "big", "--", "sh", "-c", script];
@@ -261,7 +261,7 @@ test("argus run goes on where it was when the gateway is killed, and when the no
   const started = () =>
     processesOf(host?.folder ?? "").some(({ command }) => command.startsWith("sh -c"));
   await eventually("it runs", started);
-  const [gateway] = up.find("argus.ts gateway");
+  const [gateway] = up.find("argus.mjs gateway");
   process.kill(gateway?.pid ?? 0, "SIGKILL");
   await host?.kill();
   host?.start(["run"]);

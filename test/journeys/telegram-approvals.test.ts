@@ -58,8 +58,8 @@ test("the agent asks, the person presses, the command runs, and the message says
 test("with the bot and the gateway killed while it waits, the same question is answered, once", async () => {
   telegram.people.say(ada, `${ASK} touch two.txt`);
   const question = await heard(ada, /touch two\.txt/);
-  await kill("argus.ts telegram");
-  await kill("argus.ts gateway");
+  await kill("argus.mjs telegram");
+  await kill("argus.mjs gateway");
   const words = wordsOf(await telegram.people.press(question, "Refuse", ada));
   expect(words).toBe("🚫 Refuse: Ada");
   await heard(ada, /echo: you declined it/, 60_000);

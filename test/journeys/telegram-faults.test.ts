@@ -12,8 +12,8 @@ import { intoPauses, judge } from "#test/support/telegram-verdict.ts";
 import { UpSessions } from "#test/support/up-sessions.ts";
 import { randomSource } from "../bench/relay/random-lines.ts";
 
-const BOT = "argus.ts telegram";
-const GATEWAY = "argus.ts gateway";
+const BOT = "argus.mjs telegram";
+const GATEWAY = "argus.mjs gateway";
 /** Each takes some minutes; one alone can be run by its name. */
 const PIECES = isFullProof ? 4 : 1;
 const MOST_RSS_MIB = 150;

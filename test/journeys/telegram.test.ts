@@ -7,7 +7,7 @@ import { ArgusUp, argus } from "#test/support/argus-up.ts";
 import { eventually } from "#test/support/eventually.ts";
 import { telegramEnv } from "#test/support/telegram-env.ts";
 
-const BOT = "argus.ts telegram";
+const BOT = "argus.mjs telegram";
 let telegram: FakeTelegram;
 let up: ArgusUp;
 type Someone = ReturnType<FakeTelegram["people"]["person"]>;

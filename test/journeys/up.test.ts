@@ -87,11 +87,11 @@ test("a wrong field is refused with its name, a missing session with the list, a
 
 test("a gateway and a controller that are killed come back, and it is said", async () => {
   for (const name of ["gateway", "controller"]) {
-    const [victim] = up.find(`argus.ts ${name}`);
+    const [victim] = up.find(`argus.mjs ${name}`);
     if (!victim) throw new Error(`no ${name}`);
     process.kill(victim.pid, "SIGKILL");
     await eventually(`${name} is back`, () => {
-      const [now] = up.find(`argus.ts ${name}`);
+      const [now] = up.find(`argus.mjs ${name}`);
       return now && now.pid !== victim.pid;
     });
     expect(up.output).toContain(`${name} ended (signal SIGKILL); starting it again`);
@@ -109,7 +109,7 @@ test("Ctrl-C leaves no process, and the next start finds sessions and threads", 
 });
 
 test("a terminal that is closed leaves no process either", async () => {
-  const [supervisor] = up.find("argus.ts up");
+  const [supervisor] = up.find("argus.mjs up");
   if (!supervisor) throw new Error("no supervisor");
   process.kill(supervisor.pid, "SIGHUP");
   expect(await up.ended()).toBe(0);
@@ -127,9 +127,9 @@ test("after kill -9 of everything the next start works and continues the thread"
 });
 
 test("after kill -9 of the supervisor alone the next start first ends what it left", async () => {
-  const [supervisor] = up.find("argus.ts up");
+  const [supervisor] = up.find("argus.mjs up");
   if (!supervisor) throw new Error("no supervisor");
-  const left = up.find("argus.ts gateway").map(({ pid }) => pid);
+  const left = up.find("argus.mjs gateway").map(({ pid }) => pid);
   process.kill(supervisor.pid, "SIGKILL");
   await up.stop();
   up = await ArgusUp.start({ data: up.data });

@@ -19,8 +19,8 @@ const PAGE = "docs/channels.md";
 const [RUN = "", ASK = "", DECIDE = ""] = blocksOf(PAGE, "sh");
 const [ALLOW = "", SEND = ""] = blocksOf("docs/webhooks.md", "sh");
 const SECRET = /ARGUS_WEBHOOK_SECRET='([^']+)'/.exec(RUN)?.[1] ?? "";
-const GATEWAY = "argus.ts gateway";
-const ADAPTER = "argus.ts webhook";
+const GATEWAY = "argus.mjs gateway";
+const ADAPTER = "argus.mjs webhook";
 
 let up: ArgusUp;
 let receiver: WebhookReceiver;

@@ -127,7 +127,7 @@ export class ArgusUp {
     return processesOf(this.data);
   }
 
-  /** Processes whose command line holds `words`, for example `argus.ts gateway`. */
+  /** Processes whose command line holds `words`, for example `argus.mjs gateway`. */
   find(words: string): FoundProcess[] {
     return this.processes().filter(({ command }) => command.includes(words));
   }

@@ -11,9 +11,9 @@ import { killAll } from "./processes.ts";
 
 /** What dies: one process of these, the one that is found by these words on its command line. */
 export const VICTIMS = {
-  gateway: "argus.ts gateway",
-  controller: "argus.ts controller",
-  bridge: "argus.ts bridge",
+  gateway: "argus.mjs gateway",
+  controller: "argus.mjs controller",
+  bridge: "argus.mjs bridge",
   codex: "app-server",
 } as const;
 export type Victim = keyof typeof VICTIMS;

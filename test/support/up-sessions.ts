@@ -78,7 +78,7 @@ ${(runtime + more).replace(/^(?=.)/gm, "  ")}`,
   }
 
   killed(program: string): void {
-    for (const { pid } of this.#up.find(`argus.ts ${program}`)) process.kill(pid, "SIGKILL");
+    for (const { pid } of this.#up.find(`argus.mjs ${program}`)) process.kill(pid, "SIGKILL");
   }
 
   async uid(session: string): Promise<string> {

@@ -88,7 +88,7 @@ function speedRows(ours: Run[], theirs: Run[]) {
 const NO_RUNS = new Map<string, never[]>();
 
 async function idleNodes(up: ArgusUp, count: number) {
-  const [gateway] = up.find("argus.ts gateway");
+  const [gateway] = up.find("argus.mjs gateway");
   if (!gateway) throw new Error("no gateway");
   const tokens = await pairMany(up, count);
   const before = await residentKiB(gateway.pid);

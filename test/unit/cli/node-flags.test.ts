@@ -29,7 +29,7 @@ test("the installed launcher starts each command with its flags and its words", 
     await installBin({ bin, program: folder } as Parameters<typeof installBin>[0], program, false);
     const started = async (...words: string[]) =>
       (await run(join(bin, "argus"), words)).stdout.trim().split(" ");
-    const script = join(program.root, "cli", "argus.ts");
+    const script = join(program.root, "cli", "argus.mjs");
     expect(await started("bridge", "x")).toEqual([...nodeFlags("bridge"), script, "bridge", "x"]);
     expect(await started("echo")).toEqual([script, "echo"]);
   } finally {

@@ -158,7 +158,7 @@ test("a program in a closed folder is copied to where every user can run it", as
     writeFileSync(join(closed, path), text, { mode });
   };
   for (const name of ["runtime", "cluster", "crds", "protocol", "lib"]) put(`${name}/x.ts`, "");
-  put("cli/argus.ts", "console.log('ran', process.argv[2]);");
+  put("cli/argus.mjs", "console.log('ran', process.argv[2]);");
   put("package.json", '{"type":"module"}');
   put("node_modules/zod/package.json", "{}");
   put("node_modules/vitest/package.json", "{}");
@@ -168,7 +168,7 @@ test("a program in a closed folder is copied to where every user can run it", as
   mkdirSync(folder.root, { mode: 0o711 });
   const installed = { root: closed, node: process.execPath, codex: undefined };
   const program = await installBin(folder, installed, true);
-  expect(reachableByAll(join(program.root, "cli", "argus.ts"))).toBe(true);
+  expect(reachableByAll(join(program.root, "cli", "argus.mjs"))).toBe(true);
   expect(reachableByAll(join(program.root, "node_modules", "zod", "package.json"))).toBe(true);
   expect(() => statSync(join(program.root, "node_modules", "vitest"))).toThrow(/ENOENT/);
   const child = spawn(join(folder.bin, "argus"), ["echo"], {

@@ -1,0 +1,48 @@
+import { mkdir, open, rename } from "node:fs/promises";
+import { dirname } from "node:path";
+
+// Without zod: loading it takes longer than everything else that a supervisor does before its program runs.
+
+/** What a job's folder holds. Each file has one writer: the node-host, or the job's supervisor. */
+export const JOB_FILES = {
+  /** `JobMeta` of job-files.ts, by the node-host. */
+  meta: "meta.json",
+  /** `JobStarted`, by the supervisor. */
+  started: "started.json",
+  /** `JobExit`, by the supervisor; by the node-host when the supervisor was lost. */
+  exit: "exit.json",
+  stdout: "stdout.log",
+  stderr: "stderr.log",
+  /** Appended by the node-host, fed to the program by the supervisor. */
+  stdin: "stdin.log",
+  /** Exists when nothing more will be appended. */
+  stdinClosed: "stdin.closed",
+  /** Exists once nobody has to be told of the end any more. */
+  told: "told",
+} as const;
+
+/** What the supervisor gets on its stdin, as one JSON value; the environment never touches the disk. */
+export interface SupervisorOrder {
+  jobId: string;
+  argv: string[];
+  cwd: string;
+  env: Record<string, string>;
+  timeoutMs: number | null;
+  /** Whether stdin is a pipe fed from the file; else it is /dev/null. */
+  stdin: boolean;
+  maxOutputBytes: number;
+}
+
+/** Replaces a file at once and keeps it over a power cut. */
+export async function writeDurably(path: string, text: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  const temporary = `${path}.tmp`;
+  const file = await open(temporary, "w", 0o600);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(temporary, path);
+}
