@@ -1,9 +1,8 @@
 import type { IncomingHttpHeaders } from "node:http";
-import { type ForwardedHeaders, forwardedHeaders } from "#lib/forwarded-headers.ts";
+import { type ForwardedHeaders, upstreamHeaders } from "#lib/forwarded-headers.ts";
 
 /** The caller's own credentials and address stay here. */
 const NEVER_UP = new Set(["authorization", "cookie", "host", "forwarded", "x-api-key"]);
-const NEVER_DOWN = new Set(["set-cookie", "alt-svc"]);
 
 /** `https://host/v1` and `/responses?x=1` → `https://host/v1/responses?x=1`; our own `token` parameter is dropped. */
 export function modelUrl(upstream: string, rest: string): URL {
@@ -17,11 +16,6 @@ export function requestHeaders(
   headers: IncomingHttpHeaders,
   key: string | undefined,
 ): ForwardedHeaders {
-  const kept = forwardedHeaders(headers, NEVER_UP);
-  for (const name of Object.keys(kept)) if (name.startsWith("x-forwarded-")) delete kept[name];
+  const kept = upstreamHeaders(headers, NEVER_UP);
   return key ? { ...kept, authorization: `Bearer ${key}` } : kept;
-}
-
-export function responseHeaders(headers: IncomingHttpHeaders): ForwardedHeaders {
-  return forwardedHeaders(headers, NEVER_DOWN);
 }

@@ -28,3 +28,12 @@ export function forwardedHeaders(
   );
   return Object.fromEntries(kept);
 }
+
+/** The same of a request that goes on in our own name: whoever came to us is nobody's business there. */
+export function upstreamHeaders(
+  headers: IncomingHttpHeaders,
+  dropped: ReadonlySet<string>,
+): ForwardedHeaders {
+  const kept = Object.entries(forwardedHeaders(headers, dropped));
+  return Object.fromEntries(kept.filter(([name]) => !name.startsWith("x-forwarded-")));
+}

@@ -1,20 +1,21 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
-import { pipeline } from "node:stream/promises";
+import type { IncomingMessage } from "node:http";
 import type { FastifyInstance, FastifyRequest } from "fastify";
-import { Agent, type Dispatcher } from "undici";
+import { Agent } from "undici";
 import type { McpServerEntry } from "#crds/mcp-servers.ts";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
-import { forwardedHeaders } from "#lib/forwarded-headers.ts";
+import { forwardRequest, type Upstream } from "#lib/forward-request.ts";
+import { upstreamHeaders } from "#lib/forwarded-headers.ts";
 import type { GatewayContext } from "../context.ts";
 import { tokenOf } from "../routes.ts";
 
 const PATH = "/mcp/servers/:name";
+/** Of one call. */
+const MAX_BODY_BYTES = 16 * 1024 * 1024;
 const CONNECT_TIMEOUT_MS = 10_000;
 /** A tool may take this long, or be silent this long on a stream. */
 const IDLE_TIMEOUT_MS = 3_600_000;
 /** Nothing that says who asks, and nothing of our own way. */
 const NEVER_UP = new Set(["host", "authorization", "cookie", "forwarded", "origin", "referer"]);
-const NEVER_DOWN = new Set(["set-cookie", "alt-svc"]);
 
 /**
  * `/mcp/servers/<name>`: what a session's agent says to the MCP servers of its `spec.mcpServers`. The gateway adds their headers,
@@ -40,7 +41,8 @@ export function mcpServerRoutes(
         const entry = await entryOf(request, context());
         const headers = await context().mcpHeaders.of(entry);
         reply.hijack();
-        await forward({ agent, entry, headers }, request.raw, reply.raw);
+        const upstream = upstreamOf({ agent, entry, headers }, request.raw);
+        await forwardRequest(upstream, request.raw, reply.raw);
         return reply;
       },
     });
@@ -66,52 +68,17 @@ interface Target {
   headers: Record<string, string>;
 }
 
-/** Streams the request up and the answer down; whoever leaves first ends the other side. */
-async function forward(
-  { agent, entry, headers }: Target,
-  request: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> {
-  const gone = new AbortController();
-  response.once("close", () => gone.abort());
-  try {
-    const url = new URL(entry.url);
-    const answer = await agent.request({
-      origin: url.origin,
-      path: `${url.pathname}${url.search}`,
-      method: request.method ?? "POST",
-      headers: { ...visible(request), ...headers },
-      body: request.method === "POST" ? request : null,
-      signal: gone.signal,
-    });
-    await relay(answer, response);
-  } catch (error) {
-    fail(response, gone.signal.aborted ? undefined : errorMessage(error));
-  }
-}
-
-function visible(request: IncomingMessage) {
-  const kept = forwardedHeaders(request.headers, NEVER_UP);
-  for (const name of Object.keys(kept)) if (name.startsWith("x-forwarded-")) delete kept[name];
-  return kept;
-}
-
-async function relay(answer: Dispatcher.ResponseData, response: ServerResponse): Promise<void> {
-  if (answer.statusCode >= 300 && answer.statusCode < 400) {
-    await answer.body.dump();
-    // Elsewhere the headers would be somebody else's.
-    throw new ArgusError("Unavailable", "it answered with a redirect, which is not followed");
-  }
-  response.writeHead(answer.statusCode, forwardedHeaders(answer.headers, NEVER_DOWN));
-  response.flushHeaders();
-  await pipeline(answer.body, response);
-}
-
-/** An error before the first byte is an answer; later the connection is cut, so that nobody takes half for all. */
-function fail(response: ServerResponse, problem: string | undefined): void {
-  if (response.destroyed) return;
-  if (problem === undefined || response.headersSent) return void response.destroy();
-  const detail = `The MCP server is not reachable (${problem}).`;
-  response.writeHead(502, { "content-type": "application/json", connection: "close" });
-  response.end(JSON.stringify({ detail }));
+function upstreamOf({ agent, entry, headers }: Target, request: IncomingMessage): Upstream {
+  return {
+    dispatcher: agent,
+    url: new URL(entry.url),
+    headers: { ...upstreamHeaders(request.headers, NEVER_UP), ...headers },
+    maxBodyBytes: MAX_BODY_BYTES,
+    refusal: (error) => {
+      if (error instanceof ArgusError && error.code === "TooLarge")
+        return { status: 413, body: { detail: error.message } };
+      const detail = `The MCP server is not reachable (${errorMessage(error)}).`;
+      return { status: 502, body: { detail } };
+    },
+  };
 }

@@ -83,6 +83,36 @@ test("without its Secret, with a redirect, and without the server, the agent rea
   await expect(agentOf("d")).rejects.toThrow(/not reachable/);
 });
 
+test("a call over the bound is refused before its server hears of it; an agent that leaves ends the call", async () => {
+  const left = Promise.withResolvers<void>();
+  let heard = 0;
+  const slow = createServer((_request, response) => {
+    heard += 1;
+    response.once("close", () => left.resolve());
+    response.writeHead(200, { "content-type": "text/event-stream" }).write("data: 1\n\n");
+  });
+  await new Promise<void>((resolve) => slow.listen(0, "127.0.0.1", resolve));
+  closers.push(async () => void slow.close());
+  const url = `http://127.0.0.1:${(slow.address() as AddressInfo).port}/`;
+  rig.putSession("a", { spec: { mcpServers: [{ name: "slow", url }] } });
+  const { token } = await rig.putPod("a");
+  const call = (body: string, signal?: AbortSignal) =>
+    fetch(`${rig.url}/mcp/servers/slow`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+      body,
+      ...(signal ? { signal } : {}),
+    });
+  const large = await call("x".repeat(16 * 1024 * 1024 + 1)).catch(() => undefined);
+  // The answer may come before the body has left; what counts is that nobody else saw it.
+  if (large) expect(large.status).toBe(413);
+  expect(heard).toBe(0);
+  const leaves = new AbortController();
+  expect((await call("{}", leaves.signal)).status).toBe(200);
+  leaves.abort();
+  await left.promise;
+});
+
 test("headers are lines of a name and a value; an error does not tell the value", () => {
   expect(headersOf("Authorization: Bearer x:y\nX-A:1")).toEqual({
     authorization: "Bearer x:y",
