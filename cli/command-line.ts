@@ -1,6 +1,7 @@
 import { Command, CommanderError } from "commander";
 import packageJson from "#package" with { type: "json" };
 import { readEnvironment } from "./config.ts";
+import { withDefault } from "./duration.ts";
 import { EXIT } from "./exit.ts";
 import { runCommand } from "./lifetime.ts";
 import { addNodeHost } from "./node-host-program.ts";
@@ -177,7 +178,7 @@ program
 /** Runs the command that the process was called with; the exit code is set when it resolves. */
 export async function runCommandLine(): Promise<void> {
   try {
-    await program.parseAsync();
+    await program.parseAsync(withDefault(process.argv, "--queue", "24h"));
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;

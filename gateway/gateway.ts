@@ -18,7 +18,8 @@ import { KeyRing } from "./key-ring.ts";
 import { Lanes } from "./lanes/lanes.ts";
 import { Liveness } from "./liveness.ts";
 import { ServerHeaders } from "./mcp/server-headers.ts";
-import { Nodes } from "./nodes/nodes.ts";
+import { Nodes, type NodesOptions } from "./nodes/nodes.ts";
+import { CallQueue } from "./nodes/queue.ts";
 import { openStore } from "./open-store.ts";
 import type { GatewayOptions } from "./options.ts";
 import type { Pod } from "./pod.ts";
@@ -144,8 +145,8 @@ async function openWith(
     logger,
     signal,
   };
-  const served = await openLanes(store, shared, readiness);
-  const nodes = openNodes(shared, served.lanes, options);
+  const { served, queue } = await openLanes(store, shared, readiness);
+  const nodes = openNodes({ context: shared, lanes: served.lanes, queue }, options);
   const context: GatewayContext = { ...shared, ...served, nodes, ...openReaders(options) };
   return {
     context,
@@ -161,21 +162,23 @@ async function openLanes(store: Store, context: LaneContext, readiness: Readines
   const eventEnds = new EventEnds();
   lanes.watchDocuments(eventEnds);
   lanes.watchDocuments(context.keeper);
+  const queue = new CallQueue(context);
+  lanes.watchDocuments(queue);
   const channels = new Channels({ ...context, lanes });
   context.signal.addEventListener("abort", () => channels.close(), { once: true });
   readiness.waitFor("lanes", "the messages accepted before are being read");
   await lanes.resume();
   context.keeper.begin(lanes);
   readiness.done("lanes");
-  return { lanes, eventEnds, channels };
+  return { served: { lanes, eventEnds, channels }, queue };
 }
 
 function openNodes(
-  context: LaneContext,
-  lanes: Lanes,
+  parts: Omit<NodesOptions, "secret">,
   { adminToken: secret, logger }: GatewayOptions,
 ): Nodes {
-  const nodes = new Nodes({ context, lanes, secret });
+  const nodes = new Nodes({ ...parts, secret });
+  const { lanes } = parts;
   const answer: Nodes["answer"] = (...asked) => nodes.answer(...asked);
   nodes.watchApprovals(new NodeAsks({ lanes, logger, answer }));
   return nodes;

@@ -57,7 +57,8 @@ export class Calls {
           "a command failed in a way that is a defect",
         );
       const code = error instanceof NodeError ? error.code : "NOT_READY";
-      return { id, ok: false, error: { code, message: errorMessage(error) } };
+      const job = error instanceof NodeError && error.jobId ? { jobId: error.jobId } : {};
+      return { id, ok: false, error: { code, message: errorMessage(error), ...job } };
     } finally {
       this.#cancels.delete(id);
     }

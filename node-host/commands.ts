@@ -122,8 +122,10 @@ const head = ({ meta, started }: Job) => ({
 async function finished(job: Job, outputBytes: number): Promise<object> {
   const { exit, meta } = job;
   if (!exit) throw new NodeError("NOT_READY", `job ${meta.jobId} has not ended`);
-  if (exit.spawnError) throw new NodeError("SPAWN_FAILED", exit.spawnError);
-  if (exit.orphaned) throw new NodeError("OUTCOME_UNKNOWN", exit.reason ?? "its outcome was lost");
+  const { jobId } = meta;
+  if (exit.spawnError) throw new NodeError("SPAWN_FAILED", exit.spawnError, jobId);
+  if (exit.orphaned)
+    throw new NodeError("OUTCOME_UNKNOWN", exit.reason ?? "its outcome was lost", jobId);
   const texts = await outputs(job, outputBytes);
   const { exitCode, signal, timedOut, reason } = exit;
   return {

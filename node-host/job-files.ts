@@ -21,6 +21,8 @@ export const JobMeta = z.object({
   notifyOnExitMode: z.enum(["auto", "always", "never"]),
   /** Set when a call was answered while it still ran. */
   backgrounded: z.boolean(),
+  /** Its supervisor writes `starting`. */
+  marksStart: z.boolean().default(false),
 });
 export type JobMeta = z.infer<typeof JobMeta>;
 

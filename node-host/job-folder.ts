@@ -7,6 +7,8 @@ import { dirname } from "node:path";
 export const JOB_FILES = {
   /** `JobMeta` of job-files.ts, by the node-host. */
   meta: "meta.json",
+  /** Exists, by the supervisor, from before the program is started: without it nothing ran. */
+  starting: "starting",
   /** `JobStarted`, by the supervisor. */
   started: "started.json",
   /** `JobExit`, by the supervisor; by the node-host when the supervisor was lost. */

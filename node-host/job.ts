@@ -78,8 +78,8 @@ export class Job {
     await this.#until(() => this.started !== undefined || this.exit !== undefined, signal);
   }
 
-  /** Takes up a job of an earlier node-host: resolves to whether it still runs or had ended properly. */
-  async adopt(signal: AbortSignal): Promise<boolean> {
+  /** Takes up a job of an earlier node-host. `unborn`: its start was cut off before the program, so nothing ran. */
+  async adopt(signal: AbortSignal): Promise<"known" | "lost" | "unborn"> {
     await this.refresh();
     const deadline = Date.now() + START_GRACE_MS;
     while (!this.exit && !this.started && Date.now() < deadline) {
@@ -87,11 +87,12 @@ export class Job {
       await this.refresh();
     }
     if (!this.exit && !(await this.#supervised())) {
+      if (await this.#isUnborn()) return "unborn";
       await this.#abandon("the job's supervisor was lost, so nobody knows how it ended");
-      return false;
+      return "lost";
     }
     if (!this.exit) void this.#watch(signal);
-    return true;
+    return "known";
   }
 
   /** Ends the whole tree; the supervisor then writes how the program ended. */
@@ -176,13 +177,22 @@ export class Job {
     return supervisor !== undefined && sameProcess(supervisor.pid, supervisor.startTime);
   }
 
+  /** Whether no program was started, and none will be. */
+  async #isUnborn(): Promise<boolean> {
+    if (!this.meta.marksStart) return false;
+    await this.#endSupervisor();
+    await this.refresh();
+    return !this.started && !this.exit && !existsSync(this.file("starting"));
+  }
+
+  async #endSupervisor(): Promise<void> {
+    const mark = { name: SUPERVISOR_MARK, value: this.meta.jobId };
+    await endProcessTree({ roots: [], mark, graceMs: 0 });
+  }
+
   /** Nobody watches it any more: it is ended as a tree, and that is written down. */
   async #abandon(reason: string): Promise<void> {
-    await endProcessTree({
-      roots: [],
-      mark: { name: SUPERVISOR_MARK, value: this.meta.jobId },
-      graceMs: 0,
-    });
+    await this.#endSupervisor();
     await this.kill(0);
     const exit: JobExit = {
       exitCode: null,

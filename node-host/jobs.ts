@@ -70,7 +70,11 @@ export class Jobs {
     if (!meta) return rm(folder, { recursive: true, force: true });
     const job = new Job(folder, meta);
     this.#jobs.set(meta.jobId, job);
-    await job.adopt(this.#signal);
+    if ((await job.adopt(this.#signal)) === "unborn") {
+      // As if its call had never come: whoever still wants it asks again.
+      this.#jobs.delete(meta.jobId);
+      return rm(folder, { recursive: true, force: true });
+    }
     // The call that waited for it was lost with the node-host before.
     if (!job.exit && !meta.backgrounded) await job.saveMeta({ backgrounded: true });
     void job.ended.then(() => this.#ended(job));
@@ -107,6 +111,7 @@ export class Jobs {
       yieldMs: params.yieldMs ?? DEFAULT_YIELD_MS,
       notifyOnExitMode: notify === true ? "always" : notify === false ? "never" : "auto",
       backgrounded: false,
+      marksStart: true,
     };
   }
 

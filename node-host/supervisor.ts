@@ -61,6 +61,7 @@ async function run(
   order: SupervisorOrder,
   outputs: FileHandle[],
 ): Promise<Omit<JobExit, "endedAtMs" | "stdoutBytes" | "stderrBytes" | "orphaned">> {
+  await writeDurably(join(folder, JOB_FILES.starting), "");
   const [program = "", ...args] = order.argv;
   const child = spawn(program, args, {
     cwd: order.cwd,

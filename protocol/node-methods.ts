@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { QueueForMs } from "./queued-call.ts";
 
 /**
  * `argus/node/*` of `/ws`: a person works on the devices of the connection's session. Results carry `ok: true`.
@@ -35,6 +36,8 @@ export const NodeInvokeParams = z.object({
   /** How long an answer is waited for; then the outcome is not known. */
   timeoutMs: z.int().min(1).max(MAX_INVOKE_MS).optional(),
   callId: z.string().min(1).max(256).optional(),
+  /** A device that is away gets it when it comes back within that time; the answer is a {@link QueuedPayload} then. */
+  queueForMs: QueueForMs.optional(),
 });
 
 /** What became of a call. */
@@ -44,7 +47,9 @@ export const NodeAnswer = z.object({
   command: z.string(),
   payload: z.unknown().optional(),
   /** Codes: `NodeErrorCode` of node.ts and those of the gateway, see docs/nodes.md. */
-  error: z.object({ code: z.string(), message: z.string() }).nullable(),
+  error: z
+    .object({ code: z.string(), message: z.string(), jobId: z.string().optional() })
+    .nullable(),
 });
 export type NodeAnswer = z.infer<typeof NodeAnswer>;
 

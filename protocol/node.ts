@@ -87,7 +87,13 @@ export const NodeErrorCode = z.enum([
 ]);
 export type NodeErrorCode = z.infer<typeof NodeErrorCode>;
 
-export const NodeFailure = z.looseObject({ code: z.string(), message: z.string().optional() });
+export const NodeFailure = z.looseObject({
+  code: z.string(),
+  message: z.string().optional(),
+  /** The job that the call had started. */
+  jobId: id.optional(),
+});
+export type NodeFailure = z.infer<typeof NodeFailure>;
 
 /** `node.invoke.result`. To a seed gateway `payloadJSON` carries the payload a second time. */
 export const InvokeResult = z.looseObject({

@@ -12,6 +12,7 @@ import {
   OpenTurn,
   Source,
 } from "./lane-entry.ts";
+import { EndedCall, MAX_ENDED_CALLS, MAX_QUEUED_CALLS, QueuedCall } from "./queued-call.ts";
 
 export const MAX_OPEN_DELIVERIES = 500;
 /** Threads of which it is remembered what they were told; another one is told everything. */
@@ -58,6 +59,10 @@ export const SessionDocument = z.object({
   closing: z.boolean(),
   /** What people are asked, the oldest first. */
   asks: z.array(Ask).max(MAX_ASKS).default([]),
+  /** For devices that are away, in the order in which each device gets them. */
+  calls: z.array(QueuedCall).max(MAX_QUEUED_CALLS).default([]),
+  /** The oldest first. */
+  endedCalls: z.array(EndedCall).max(MAX_ENDED_CALLS).default([]),
   /** Key of the last command that began a new conversation: its repeat changes nothing. */
   resetKey: z.string().max(512).optional(),
 });
@@ -81,5 +86,7 @@ export function emptyDocument(name: string): SessionDocument {
     told: [],
     closing: false,
     asks: [],
+    calls: [],
+    endedCalls: [],
   };
 }

@@ -8,6 +8,7 @@ import { EXIT } from "../exit.ts";
 import { say } from "../say.ts";
 import { age, table } from "../table.ts";
 import { type GatewayLink, sessionOf, withLink } from "./link.ts";
+import { asJob, cancelQueued, queuedCalls, queuedCells } from "./queued.ts";
 import { failed } from "./run.ts";
 
 export interface NodesCommand {
@@ -122,18 +123,25 @@ const Jobs = z.object({
 });
 type Job = z.infer<typeof Jobs>["jobs"][number];
 
-/** The session's jobs on one node, or on all that are there. */
+/** The session's jobs on one node, or on all that are there, after the calls that wait for one. */
 export async function jobs(
   command: NodesCommand & { node?: string; json?: boolean },
 ): Promise<number> {
-  const found = await onLink(command, async (link) => {
+  const { queued, found } = await onLink(command, async (link) => {
     const { nodes } = Rows.parse(await link.request("argus/node/list"));
     const there = nodes.filter(({ connected }) => connected).map(({ nodeId }) => nodeId);
-    const wanted = command.node === undefined ? there : [command.node];
-    return (await Promise.all(wanted.map((node) => jobsOf(link, node)))).flat();
+    const only = nodes.find(({ nodeId, displayName }) =>
+      [nodeId, displayName].includes(command.node ?? ""),
+    );
+    const waiting = await queuedCalls(link, only?.nodeId ?? command.node);
+    // Of a device that is away there is only what waits for it.
+    const isAway = only?.connected === false && waiting.length > 0;
+    const wanted = command.node === undefined ? there : isAway ? [] : [command.node];
+    const jobsThere = await Promise.all(wanted.map((node) => jobsOf(link, node)));
+    return { queued: waiting, found: jobsThere.flat() };
   });
-  if (command.json) return say(JSON.stringify(found, undefined, 2));
-  if (found.length === 0) return say("no jobs");
+  if (command.json) return say(JSON.stringify([...queued.map(asJob), ...found], undefined, 2));
+  if (found.length + queued.length === 0) return say("no jobs");
   const now = new Date();
   const cells = found.map((job) => [
     job.node,
@@ -142,7 +150,8 @@ export async function jobs(
     age(new Date(job.createdAtMs).toISOString(), now),
     job.argv.join(" "),
   ]);
-  process.stdout.write(table(["NODE", "JOB", "STATE", "AGE", "COMMAND"], cells));
+  const rows = [...queued.map((row) => queuedCells(row, now)), ...cells];
+  process.stdout.write(table(["NODE", "JOB", "STATE", "AGE", "COMMAND"], rows));
   return EXIT.ok;
 }
 
@@ -163,10 +172,15 @@ async function jobsOf(link: GatewayLink, node: string) {
   }));
 }
 
+/** Ends a job, or takes back a call that waits for its device. */
 export async function kill(command: NodesCommand & { node: string; job: string }): Promise<number> {
   const { node, job: jobId } = command;
-  await onLink(command, (link) => invoke(link, node, "process.kill", { jobId }));
-  return say(`${jobId} has ended`);
+  return await onLink(command, async (link) => {
+    const cancelled = await cancelQueued(link, jobId);
+    if (cancelled !== undefined) return cancelled;
+    await invoke(link, node, "process.kill", { jobId });
+    return say(`${jobId} has ended`);
+  });
 }
 
 async function invoke(link: GatewayLink, node: string, command: string, params: object) {

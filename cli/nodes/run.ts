@@ -6,11 +6,13 @@ import { ArgusError, type ErrorCode } from "#lib/errors.ts";
 import type { OutputName } from "#protocol/node.ts";
 import { NODE_STREAM_ENDED, NodeAnswer, NodeStreamEnded } from "#protocol/node-methods.ts";
 import { type ClientFile, findGateway } from "../client.ts";
+import { durationMs } from "../duration.ts";
 import { EXIT } from "../exit.ts";
 import { tuneCollector } from "../node-flags.ts";
 import type { NodesCommand } from "./commands.ts";
 import { type GatewayLink, sessionOf, withLink } from "./link.ts";
 import { OutputWriter } from "./output.ts";
+import { sayQueued } from "./queued.ts";
 
 export interface RunCommand extends NodesCommand {
   node: string;
@@ -18,6 +20,8 @@ export interface RunCommand extends NodesCommand {
   cwd?: string;
   env?: string[];
   timeout?: string;
+  /** How long it may wait for a device that is away: `24h`. */
+  queue?: string;
   raw?: boolean;
 }
 
@@ -70,6 +74,7 @@ class RemoteRun {
             lastContact = Date.now();
           });
         });
+        if (typeof end === "number") return end;
         await Promise.all([this.#writers.stdout.end(), this.#writers.stderr.end()]);
         return exitCode(end);
       } catch (error) {
@@ -80,8 +85,12 @@ class RemoteRun {
     }
   }
 
-  async #follow(link: GatewayLink): Promise<NodeStreamEnded> {
-    this.#jobId ??= await this.#start(link);
+  /** A number: it waits for its device, and that was said. */
+  async #follow(link: GatewayLink): Promise<NodeStreamEnded | number> {
+    const answer = this.#jobId === undefined ? await this.#start(link) : undefined;
+    const queued = answer && sayQueued(answer);
+    if (queued !== undefined) return queued;
+    this.#jobId ??= Started.parse(answer?.payload).jobId;
     if (this.#interrupted) await this.#kill(link);
     const ended = this.#outputs(link);
     const { stdout: stdoutOffset, stderr: stderrOffset } = this.#offsets;
@@ -91,8 +100,8 @@ class RemoteRun {
     return await Promise.race([ended, link.closed.then((error) => Promise.reject(error))]);
   }
 
-  async #start(link: GatewayLink): Promise<string> {
-    const { node, argv, cwd, env = [], timeout } = this.#command;
+  async #start(link: GatewayLink): Promise<NodeAnswer> {
+    const { node, argv, cwd, env = [], timeout, queue } = this.#command;
     const params = {
       argv,
       // Followed here, by its output; its end is nobody else's business.
@@ -103,10 +112,11 @@ class RemoteRun {
       ...(env.length > 0 ? { env: environmentOf(env) } : {}),
       ...(timeout ? { timeoutMs: Number(timeout) * 1000 } : {}),
     };
-    const call = { node, command: "system.run", params, callId: this.#callId };
+    const wait = queue === undefined ? {} : { queueForMs: durationMs(queue) };
+    const call = { node, command: "system.run", params, callId: this.#callId, ...wait };
     const answer = NodeAnswer.parse(await link.request("argus/node/invoke", call));
     if (!answer.ok) throw failed(answer);
-    return Started.parse(answer.payload).jobId;
+    return answer;
   }
 
   /** Takes bytes at the pace of our own outputs; resolves with the end. */

@@ -15,6 +15,10 @@ export function addNodes(program: Command, environment: Environment): void {
     .option("--cwd <folder>", "its working folder")
     .option("--env <name=value...>", "added to its environment")
     .option("--timeout <seconds>", "end it then")
+    .option(
+      "--queue <duration>",
+      "a device that is away gets it when it comes back within that time (alone: 24h)",
+    )
     .option("--raw", "leave control characters as they are, also on a terminal")
     .action((node, words, options) =>
       runCommand(async () => {
@@ -66,7 +70,11 @@ function addJobs(program: Command, environment: Environment): void {
     .action((node, options) =>
       runCommand(async () => (await nodes()).jobs({ ...options, node, environment })),
     );
-  ofSession(parent.command("kill").description("end a job with everything it started"))
+  ofSession(
+    parent
+      .command("kill")
+      .description("end a job with everything it started, or cancel a queued call"),
+  )
     .argument("<node>")
     .argument("<job>")
     .action((node, job, options) =>

@@ -176,11 +176,13 @@ export class Lanes implements Running {
     const lane = await this.#opened(session);
     await lane.stop("the session was deleted");
     const facts = { now: Date.now(), limit: lane.limit };
-    const { inputs, events } = await lane.state.reduce((document) => closeAll(document, facts));
+    const { inputs, events, calls } = await lane.state.reduce((document) =>
+      closeAll(document, facts),
+    );
     for (const input of inputs) {
       this.#tell(uid, ({ onEnded }) => onEnded?.({ input, dead: [] }, name));
     }
-    return { ended: inputs.length + events, open: lane.state.current.deliveries.length };
+    return { ended: inputs.length + events + calls, open: lane.state.current.deliveries.length };
   }
 
   /**

@@ -9,6 +9,7 @@ import {
   NodeStreamCloseParams,
   NodeStreamParams,
 } from "#protocol/node-methods.ts";
+import { QueueCancelParams } from "#protocol/queued-call.ts";
 import type { ClientStreams } from "../nodes/client-streams.ts";
 import type { Nodes } from "../nodes/nodes.ts";
 import { resolveNode } from "../nodes/view.ts";
@@ -42,6 +43,12 @@ const METHODS: Record<string, NodeMethod> = {
   "argus/node/approve": approve,
   "argus/node/refuse": refuse,
   "argus/node/revoke": revoke,
+  "argus/node/queue/list": async ({ nodes, session }) => ({
+    calls: await nodes.queue.list(session),
+  }),
+  "argus/node/queue/cancel": async ({ nodes, session }, params) => ({
+    call: await nodes.queue.cancel(session, QueueCancelParams.parse(params).call),
+  }),
 };
 
 export const nodeMethods: Record<string, CallerMethod> = Object.fromEntries(
@@ -73,10 +80,10 @@ async function list({ nodes, session, isAdmin }: NodeCaller, params: unknown) {
 }
 
 async function invoke({ nodes, session }: NodeCaller, given: unknown) {
-  const { node, command, params, timeoutMs, callId: named } = NodeInvokeParams.parse(given);
+  const { callId: named, ...wanted } = NodeInvokeParams.parse(given);
   const callId = `client/${named ?? randomUUID()}`;
-  const by = "person";
-  return await nodes.invoke(session, { node, command, params, timeoutMs, callId, by });
+  const params = wanted.params ?? {};
+  return await nodes.invoke(session, { ...wanted, params, callId, by: "person" });
 }
 
 async function openStream({ nodes, session, streams }: NodeCaller, params: unknown) {

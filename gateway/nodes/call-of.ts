@@ -15,6 +15,8 @@ export interface NodeCall {
   callId: string;
   by: "person" | "agent";
   timeoutMs?: number | undefined;
+  /** How long it may wait for a device that is away; without it that is an error. */
+  queueForMs?: number | undefined;
   signal?: AbortSignal;
 }
 

@@ -1,4 +1,4 @@
-import { InvokeResult } from "#protocol/node.ts";
+import { InvokeResult, type NodeFailure } from "#protocol/node.ts";
 import type { NodeLink } from "./link.ts";
 
 /** Calls of one node that have no answer. */
@@ -8,7 +8,7 @@ export const MAX_OPEN_CALLS = 128;
 export interface Outcome {
   ok: boolean;
   payload: unknown;
-  error: { code: string; message: string } | null;
+  error: { code: string; message: string; jobId?: string } | null;
 }
 
 export interface Call {
@@ -39,7 +39,7 @@ interface Pending {
 }
 
 /** What may be asked again of a node-host that was started anew: it looks only, or its job is found by the call's id. */
-const REPEATABLE = new Set([
+export const REPEATABLE: ReadonlySet<string> = new Set([
   "system.run",
   "system.which",
   "process.list",
@@ -107,7 +107,7 @@ export class NodeCalls {
     if (!success || data.nodeId !== link.nodeId) return undefined;
     const { error, payloadJSON } = data;
     const value = data.payload ?? parsed(payloadJSON);
-    const told = error ? { code: error.code, message: error.message ?? error.code } : null;
+    const told = error ? refusal(error) : null;
     this.#calls.get(data.id)?.settle({ ok: data.ok, payload: value ?? null, error: told });
     return data.id;
   }
@@ -167,6 +167,11 @@ export const failure = (code: string, message: string): Outcome => ({
   ok: false,
   payload: null,
   error: { code, message },
+});
+const refusal = ({ code, message = code, jobId }: NodeFailure) => ({
+  code,
+  message,
+  ...(jobId === undefined ? {} : { jobId }),
 });
 const unknown = (why: string) => failure("OUTCOME_UNKNOWN", `${why}; whether it ran is not known`);
 

@@ -4,30 +4,32 @@ import { CLOSE } from "#protocol/client.ts";
 import type { Device } from "#protocol/device.ts";
 import { ApprovalRequest, type NodeEvent } from "#protocol/node.ts";
 import type { ApprovalRow, NodeAnswer, NodeRow } from "#protocol/node-methods.ts";
+import type { QueuedCall } from "#protocol/queued-call.ts";
 import type { LaneContext } from "../context.ts";
 import type { Lanes } from "../lanes/lanes.ts";
 import { type ApprovalListener, Approvals } from "./approvals.ts";
 import { callOf, type NodeCall } from "./call-of.ts";
-import { type Call, failure, type Outcome } from "./calls.ts";
+import type { Outcome } from "./calls.ts";
 import { Devices } from "./devices.ts";
 import { NodeDoor } from "./door.ts";
 import { JobExits } from "./exits.ts";
+import { KnownNodes } from "./known-nodes.ts";
 import type { NodeLink } from "./link.ts";
-import { Node } from "./node.ts";
+import type { Node } from "./node.ts";
 import { isOwnNode, isUp, needPod, ownNodeId } from "./own-pod.ts";
 import { Pairings } from "./pairings.ts";
+import { type CallQueue, laterOutcome, type QueueDesk } from "./queue.ts";
 import type { OpenStream, StreamSink } from "./streams.ts";
 import { resolveNode, rowsOf } from "./view.ts";
 
 const PING_MS = 15_000;
-/** After a start, or a cut, a call waits this long for its node. */
-const RETURN_MS = 20_000;
 /** A session's pod may have to be made first. */
 const POD_MS = 120_000;
 
 export interface NodesOptions {
   context: LaneContext;
   lanes: Lanes;
+  queue: CallQueue;
   /** Only known to this gateway; codes are made from it. */
   secret: string;
 }
@@ -37,15 +39,16 @@ export class Nodes {
   readonly door: NodeDoor;
   readonly pairings: Pairings;
   readonly devices: Devices;
+  readonly queue: CallQueue;
   readonly #options: NodesOptions;
-  readonly #nodes = new Map<string, Node>();
+  readonly #nodes = new KnownNodes((id) => this.devices.find(id) !== undefined);
   readonly #exits: JobExits;
   readonly #approvals = new Approvals();
-  readonly #startedAt = Date.now();
 
   constructor(options: NodesOptions) {
     this.#options = options;
-    const { context, lanes, secret } = options;
+    const { context, lanes, secret, queue } = options;
+    this.queue = queue;
     const { auth, logger, signal, state } = context;
     this.pairings = new Pairings(secret);
     this.devices = new Devices(state, this.pairings, () => this.#devicesChanged());
@@ -57,11 +60,12 @@ export class Nodes {
       giveToken: (request) => this.devices.giveToken(request),
       connected: (link) => this.#connected(link),
       event: (link, event) => this.#event(link, event),
-      binary: (link, frame) => this.#nodeOf(link)?.streams.take(frame),
+      binary: (link, frame) => this.#nodes.of(link)?.streams.take(frame),
       disconnected: (link) => this.#disconnected(link),
     });
     const session = (link: NodeLink, name: string | null) => this.#sessionOf(link, name);
     this.#exits = new JobExits({ lanes, session, logger });
+    queue.begin(lanes, this.#desk());
     const timer = setInterval(() => this.#ping(), PING_MS);
     signal.addEventListener("abort", () => this.#stop(timer), { once: true });
   }
@@ -75,59 +79,69 @@ export class Nodes {
   /** A pod that is not there is made for whoever asks it. */
   #known(session: ArgusSession): NodeRow[] {
     const devices = this.devices.list.filter((each) => mayUse(each, session));
-    return rowsOf(devices, ownNodeId(session), (id) => this.#nodes.get(id)?.link);
+    return rowsOf(devices, ownNodeId(session), (id) => this.#nodes.linkOf(id));
   }
 
   /** All of them, with their sessions. */
   all(): NodeRow[] {
-    const rows = rowsOf(this.devices.list, undefined, (id) => this.#nodes.get(id)?.link);
+    const rows = rowsOf(this.devices.list, undefined, (id) => this.#nodes.linkOf(id));
     return rows.map((row) => ({
       ...row,
       sessions: this.devices.find(row.nodeId)?.sessions.map(({ name }) => name) ?? [],
     }));
   }
 
-  /** Asks a node of the session. Never rejects; throws only for a node that cannot be named: `NotFound`, `InvalidInput`. */
+  /**
+   * Asks a node of the session. Throws only for a node that cannot be named (`NotFound`, `InvalidInput`) and for a call that is to wait
+   * and was not taken (`Busy`, `TooLarge`).
+   */
   async invoke(session: ArgusSession, call: NodeCall): Promise<NodeAnswer> {
     const row = resolveNode(this.#known(session), call.node, session.metadata.name);
-    const outcome = await this.#ask(session, row.nodeId, call);
+    const outcome = await this.#askOrQueue(session, row.nodeId, call);
     return { ...outcome, nodeId: row.nodeId, command: call.command };
+  }
+
+  /** A pod needs no queue: it is made for the call. What is to wait does not overtake what waits. */
+  async #askOrQueue(session: ArgusSession, nodeId: string, wanted: NodeCall): Promise<Outcome> {
+    const { queueForMs } = wanted;
+    if (queueForMs === undefined || isOwnNode(nodeId)) return this.#ask(session, nodeId, wanted);
+    const later = async (asked?: QueuedCall["asked"]) => {
+      const call = { ...callOf(session, wanted, 0), nodeId, queueForMs };
+      return laterOutcome(await this.queue.add(session, { ...call, ...(asked ? { asked } : {}) }));
+    };
+    const there = this.#nodes.ready(nodeId);
+    if (!there || this.queue.waits(session, nodeId)) return await later();
+    const outcome = await this.#ask(session, nodeId, wanted);
+    const code = outcome.error?.code;
+    if (code === "NOT_CONNECTED") return await later();
+    // It went away with the call: the same one is asked again, which starts nothing twice.
+    const isLost = code === "TIMEOUT" && !this.#nodes.linkOf(nodeId);
+    return isLost ? await later({ boot: there.boot }) : outcome;
+  }
+
+  #desk(): QueueDesk {
+    const nodes = this.#nodes;
+    return {
+      ready: (id) => nodes.ready(id),
+      mayUse: (id, uid) =>
+        this.devices.find(id)?.sessions.some((each) => each.uid === uid) ?? false,
+      send: (id, call) => nodes.send(id, call),
+      cancel: (id, callId) => nodes.cancel(id, callId),
+      label: (id) => this.devices.find(id)?.name || id,
+    };
   }
 
   async #ask(session: ArgusSession, nodeId: string, wanted: NodeCall): Promise<Outcome> {
     const { directory, keeper } = this.#options.context;
     const use = isOwnNode(nodeId) ? keeper.useOf(session) : undefined;
     const isThere = !use || (use.isAllowed && isUp(directory.podOf(session)));
-    const call = callOf(session, wanted, isThere ? this.#returnMs(nodeId) : POD_MS);
+    const call = callOf(session, wanted, isThere ? this.#nodes.returnMs(nodeId) : POD_MS);
     const release = use && (await needPod(use, call.waitMs));
     try {
-      return await this.#send(nodeId, call, wanted.signal);
+      return await this.#nodes.send(nodeId, call, wanted.signal);
     } finally {
       release?.();
     }
-  }
-
-  async #send(nodeId: string, call: Call, signal: AbortSignal | undefined): Promise<Outcome> {
-    const node = this.#node(nodeId);
-    if (node.link && !node.link.runs(call.command))
-      return failure("UNSUPPORTED", `${nodeId} does not know ${call.command}`);
-    const outcome = node.calls.start(call, node.link);
-    const cancel = () => node.calls.cancel(call.id, node.link);
-    if (signal?.aborted) cancel();
-    signal?.addEventListener("abort", cancel, { once: true });
-    try {
-      return await outcome;
-    } finally {
-      signal?.removeEventListener("abort", cancel);
-      this.#forgetIdle(node);
-    }
-  }
-
-  /** Who was there a moment ago, as far as this process can know, is waited for. */
-  #returnMs(nodeId: string): number {
-    const leftAt = this.#nodes.get(nodeId)?.leftAt ?? 0;
-    const now = Date.now();
-    return now - Math.max(this.#startedAt, leftAt) < 60_000 ? RETURN_MS : 0;
   }
 
   /** A job's output, from these offsets on. Throws as {@link invoke}. */
@@ -140,7 +154,7 @@ export class Nodes {
     const { jobId, stdout, stderr } = wanted;
     const { name, uid = "" } = session.metadata;
     const facts = { jobId, sessionUid: uid, sessionId: name, offsets: { stdout, stderr } };
-    return this.#node(nodeId).streams.open(facts, sink);
+    return this.#nodes.node(nodeId).streams.open(facts, sink);
   }
 
   /** What the session's nodes ask their owner. */
@@ -182,20 +196,21 @@ export class Nodes {
     if (identity.kind === "device" && !this.devices.ofToken(identity.tokenHash)) {
       return link.close(CLOSE.policy, "Unauthorized");
     }
-    this.#node(link.nodeId).connected(link);
+    this.#nodes.node(link.nodeId).connected(link);
     this.#approvals.connected(link);
+    this.queue.look();
     this.#options.context.logger.info({ node: link.nodeId }, "a node connected");
     this.#seen(link);
   }
 
   #disconnected(link: NodeLink): void {
-    const node = this.#nodes.get(link.nodeId);
+    const node = this.#nodes.find(link.nodeId);
     this.#approvals.disconnected(link);
     if (!node || node.link !== link) return;
     node.disconnected(link);
     this.#options.context.logger.info({ node: link.nodeId }, "a node disconnected");
     this.#seen(link);
-    this.#forgetIdle(node);
+    this.#nodes.forgetIdle(node);
   }
 
   /** Last seen is told from memory while it is there; on the disk it may be a minute old. */
@@ -207,7 +222,7 @@ export class Nodes {
   }
 
   #event(link: NodeLink, { event, payload }: NodeEvent): void {
-    const node = this.#nodeOf(link);
+    const node = this.#nodes.of(link);
     if (!node) return;
     if (event === "node.invoke.result") {
       const ended = node.calls.answered(payload, link);
@@ -228,7 +243,8 @@ export class Nodes {
 
   /** Whoever may not be here any more is cut off at once, and so is what sessions lost. */
   #devicesChanged(): void {
-    for (const node of this.#nodes.values()) this.#check(node);
+    for (const node of this.#nodes.all) this.#check(node);
+    this.queue.look();
   }
 
   #check(node: Node): void {
@@ -258,23 +274,8 @@ export class Nodes {
     return device && mayUse(device, session) ? session : undefined;
   }
 
-  #node(id: string): Node {
-    const node = this.#nodes.get(id) ?? new Node(id);
-    this.#nodes.set(id, node);
-    return node;
-  }
-
-  #nodeOf(link: NodeLink): Node | undefined {
-    const node = this.#nodes.get(link.nodeId);
-    return node?.link === link ? node : undefined;
-  }
-
-  #forgetIdle(node: Node): void {
-    if (node.isIdle && !this.devices.find(node.id)) this.#nodes.delete(node.id);
-  }
-
   #ping(): void {
-    for (const { link } of this.#nodes.values()) {
+    for (const { link } of this.#nodes.all) {
       if (link && this.#isOver(link)) link.close(CLOSE.policy, "The pod is gone");
       else link?.ping();
     }

@@ -1,6 +1,7 @@
 import { LEASE_MS } from "#protocol/channel.ts";
 import { AMBIGUOUS_WAIT_MS, type Delivery } from "#protocol/delivery.ts";
 import type { LaneEvent } from "#protocol/lane-entry.ts";
+import type { QueuedCall } from "#protocol/queued-call.ts";
 import type { SessionDocument } from "#protocol/session-document.ts";
 import { pauseBefore } from "./events.ts";
 
@@ -18,13 +19,16 @@ export function afterClock(document: SessionDocument, now: number): SessionDocum
   const { heartbeat } = document;
   const events = each(document.events, (event) => sooner(event, now));
   const deliveries = each(document.deliveries, (delivery) => freed(sent(delivery, now), now));
+  const calls = each(document.calls, (call) => queuedNow(call, now));
   const isBeatAhead = heartbeat.lastAt > now + SLACK_MS;
-  if (events === document.events && deliveries === document.deliveries && !isBeatAhead)
-    return document;
+  const isSame =
+    events === document.events && deliveries === document.deliveries && calls === document.calls;
+  if (isSame && !isBeatAhead) return document;
   return {
     ...document,
     events,
     deliveries,
+    calls,
     heartbeat: isBeatAhead ? { ...heartbeat, lastAt: now } : heartbeat,
   };
 }
@@ -38,6 +42,11 @@ function each<T>(list: T[], change: (entry: T) => T): T[] {
 function sooner(event: LaneEvent, now: number): LaneEvent {
   const latest = now + pauseBefore(event);
   return event.notBefore > latest + SLACK_MS ? { ...event, notBefore: latest } : event;
+}
+
+function queuedNow(call: QueuedCall, now: number): QueuedCall {
+  if (call.queuedAt <= now + SLACK_MS) return call;
+  return { ...call, queuedAt: now, expiresAt: now + call.expiresAt - call.queuedAt };
 }
 
 function sent(delivery: Delivery, now: number): Delivery {

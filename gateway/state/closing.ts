@@ -1,6 +1,7 @@
 import type { EndedInput, LaneInput, Source } from "#protocol/lane-entry.ts";
 import type { SessionDocument } from "#protocol/session-document.ts";
 import { closeAsk } from "./asks.ts";
+import { dropCalls } from "./calls.ts";
 import { addDelivery } from "./deliveries.ts";
 import type { Reduced } from "./document.ts";
 import { endEvents } from "./events.ts";
@@ -10,10 +11,11 @@ import { endInput } from "./inputs.ts";
 
 const DELETED = "the session was deleted";
 
-/** What ended with the session: its messages, and how many events. */
+/** What ended with the session: its messages, how many events, and how many calls that waited for a device. */
 export interface Closed {
   inputs: EndedInput[];
   events: number;
+  calls: number;
 }
 
 /** Ends everything that is open. The same document when it is closing already. */
@@ -21,7 +23,7 @@ export function closeAll(
   document: SessionDocument,
   { now, limit }: { now: number; limit: number },
 ): Reduced<SessionDocument, Closed> {
-  if (document.closing) return { document, answer: { inputs: [], events: 0 } };
+  if (document.closing) return { document, answer: { inputs: [], events: 0, calls: 0 } };
   const { turn, inputs, events, heartbeat } = document;
   const shut = {
     ...document.asks.reduce((before, { id }) => closeAsk(before, id, `⏹ ${DELETED}.`), document),
@@ -31,7 +33,8 @@ export function closeAll(
   };
   const ids = events.map(({ id }) => id);
   const ending = { ids, outcome: "dead", reason: DELETED, now, limit } as const;
-  const { document: quiet } = endEvents(shut, ending);
+  const { document: eventless } = endEvents(shut, ending);
+  const { document: quiet, answer: calls } = dropCalls(eventless, DELETED, { now, limit });
   const ended: EndedInput[] = [];
   const closed = inputs.reduce((before, input) => {
     const state = turn?.inputId === input.id ? "interrupted" : "failed";
@@ -40,8 +43,8 @@ export function closeAll(
     if (end.answer) ended.push(end.answer);
     return end.document;
   }, quiet);
-  const notices = noticesOf({ inputs, home: document.home, events: events.length });
-  const answer = { inputs: ended, events: ids.length };
+  const notices = noticesOf({ inputs, home: document.home, events: events.length, calls });
+  const answer = { inputs: ended, events: ids.length, calls };
   return { document: withNotices(closed, notices, { now, limit }), answer };
 }
 
@@ -56,6 +59,7 @@ function noticesOf(open: {
   inputs: readonly LaneInput[];
   home: Source | null;
   events: number;
+  calls: number;
 }): Notice[] {
   const chats = new Map<string, { target: Source; inputs: LaneInput[] }>();
   for (const input of open.inputs) {
@@ -70,9 +74,14 @@ function noticesOf(open: {
     inputId: inputs[0]?.id ?? null,
     text: `⏹ The session was deleted: ${counted(inputs.length, "message")} of yours will not be answered.`,
   }));
-  if (!open.home || open.events === 0) return notices;
-  const text = `⏹ The session was deleted: ${counted(open.events, "event")} will not be looked at.`;
-  return [...notices, { target: open.home, inputId: null, text }];
+  const { home } = open;
+  if (!home) return notices;
+  const words = [
+    open.events > 0 ? `${counted(open.events, "event")} will not be looked at.` : "",
+    open.calls > 0 ? `${counted(open.calls, "call")} that waited for a device will not run.` : "",
+  ].filter(Boolean);
+  const more = words.map((each) => `⏹ The session was deleted: ${each}`);
+  return [...notices, ...more.map((text) => ({ target: home, inputId: null, text }))];
 }
 
 function counted(count: number, what: string): string {

@@ -14,7 +14,7 @@ const EPOCHS_SINCE_BACKUP = 1_000_000;
 export interface Summary {
   /** Of its session; of the gateway document `(gateway)`. */
   name: string;
-  /** Messages and events that wait or run, and deliveries that are not sent. */
+  /** Messages and events that wait or run, deliveries that are not sent, calls that wait for their device. */
   open: number;
   /** Nobody has ever written to it. */
   isUntouched: boolean;
@@ -27,7 +27,8 @@ export function summaryOf(uid: string, body: unknown): Summary {
     return { name: "(gateway)", open: 0, isUntouched: false };
   }
   const document = understood(sessionKind(nameIn(body)), uid, body);
-  const open = document.inputs.length + document.events.length + document.deliveries.length;
+  const { inputs, events, deliveries, calls } = document;
+  const open = inputs.length + events.length + deliveries.length + calls.length;
   return { name: document.name, open, isUntouched: isUntouched(document, open) };
 }
 
@@ -37,8 +38,8 @@ function nameIn(body: unknown): string {
 }
 
 function isUntouched(document: SessionDocument, open: number): boolean {
-  const { ended, endedEvents, endedDeliveries, turn, mainThread } = document;
-  const past = ended.length + endedEvents.length + endedDeliveries.length;
+  const { ended, endedEvents, endedDeliveries, endedCalls, turn, mainThread } = document;
+  const past = [ended, endedEvents, endedDeliveries, endedCalls].flat().length;
   return open + past === 0 && turn === null && mainThread === null;
 }
 

@@ -27,14 +27,17 @@ function sum(entries: readonly object[]): number {
 
 /** Bytes of the whole document, rounded up. */
 export function documentBytes(document: SessionDocument): number {
-  const { inputs, events, deliveries, ended, endedEvents, endedDeliveries, told, asks } = document;
-  const lists = [inputs, events, deliveries, ended, endedEvents, endedDeliveries, told, asks];
+  const { inputs, events, deliveries, told, asks, calls } = document;
+  const { ended, endedEvents, endedDeliveries, endedCalls } = document;
+  const open = [inputs, events, deliveries, told, asks, calls];
+  const lists = [...open, ended, endedEvents, endedDeliveries, endedCalls];
   return lists.reduce((total, list) => total + sum(list), 2048);
 }
 
 /** Bytes that one more answer may have: what is left when everything else that is open gets its reserve. */
 export function roomForAnswer(document: SessionDocument, limit: number): number {
-  const open = document.inputs.length + document.events.length;
+  // The end of a queued call is an event.
+  const open = document.inputs.length + document.events.length + document.calls.length;
   return limit - documentBytes(document) - open * RESERVED_BYTES;
 }
 

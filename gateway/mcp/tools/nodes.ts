@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { ArgusError } from "#lib/errors.ts";
 import { MAX_INVOKE_MS, type NodeAnswer } from "#protocol/node-methods.ts";
+import { QueueForMs } from "#protocol/queued-call.ts";
 import { failure, type ToolCall, type ToolResult, tool } from "../tool.ts";
 
 /** Between two words about a call that has no answer yet. */
@@ -35,6 +36,7 @@ export const nodeInvoke = tool({
     "with its output, or after yieldMs (default 10000) with a jobId while it runs on; its end then wakes this session.",
     'system.which {"bin"}, file.read {"path","offset"?,"maxBytes"?}, file.write {"path","dataBase64"}, file.list {"path"}.',
     "For running programs there are job_list, job_output, job_write and job_kill. The device's owner may be asked first.",
+    "queueForMs: a device that is away gets the call when it comes back within that time; the answer is then queued:true and the end an event that wakes this session.",
     "Give an idempotencyKey to repeat a call whose outcome is not known: it starts nothing twice.",
   ].join(" "),
   input: z.strictObject({
@@ -44,14 +46,16 @@ export const nodeInvoke = tool({
     params: z.record(z.string(), z.unknown()).nullish(),
     timeoutMs: z.number().min(1).max(MAX_INVOKE_MS).nullish(),
     idempotencyKey: z.string().min(1).max(256).optional(),
+    queueForMs: QueueForMs.nullish(),
   }),
   run: async (args, call) => {
-    const { command, idempotencyKey } = args;
+    const { command, idempotencyKey, queueForMs } = args;
     return await invoke(call, {
       node: args.node ?? args.nodeId,
       command,
       params: args.params ?? {},
       ...(args.timeoutMs ? { timeoutMs: Math.ceil(args.timeoutMs) } : {}),
+      ...(queueForMs ? { queueForMs } : {}),
       ...(idempotencyKey === undefined ? {} : { key: idempotencyKey }),
     });
   },
@@ -61,9 +65,13 @@ export const jobList = tool({
   name: "job_list",
   title: "Jobs",
   description:
-    "Lists this session's programs on a node, running ones first, with how the ended ones ended.",
+    "Lists this session's programs on a node, running ones first, with how the ended ones ended; `queued`: calls that wait for a device, and how such ones ended.",
   input: z.strictObject({ node }),
-  run: (args, call) => invoke(call, { ...args, command: "process.list", params: {} }),
+  run: async (args, call) => {
+    const queued = await call.context.nodes.queue.list(call.session);
+    const jobs = await invoke(call, { ...args, command: "process.list", params: {} });
+    return { ...jobs, structured: { ...jobs.structured, queued } };
+  },
 });
 
 export const jobWrite = tool({
@@ -90,10 +98,18 @@ export const jobWrite = tool({
 export const jobKill = tool({
   name: "job_kill",
   title: "End a job",
-  description: "Ends a job with everything it started: SIGTERM, then SIGKILL after 1.5 s.",
+  description:
+    "Ends a job with everything it started: SIGTERM, then SIGKILL after 1.5 s. With the callId of a queued call as jobId that call is cancelled.",
   input: z.strictObject({ node, jobId }),
-  run: ({ node: name, ...params }, call) =>
-    invoke(call, { node: name, command: "process.kill", params }),
+  run: async ({ node: name, ...params }, call) => {
+    const { context, session } = call;
+    const rows = await context.nodes.queue.list(session);
+    const isOpen = rows.some(({ callId, endedAtMs }) => callId === params.jobId && !endedAtMs);
+    if (!isOpen) return await invoke(call, { node: name, command: "process.kill", params });
+    return {
+      structured: { ok: true, call: await context.nodes.queue.cancel(session, params.jobId) },
+    };
+  },
 });
 
 interface Wanted {
@@ -101,6 +117,7 @@ interface Wanted {
   command: string;
   params: Record<string, unknown>;
   timeoutMs?: number;
+  queueForMs?: number;
   key?: string;
 }
 
@@ -120,6 +137,7 @@ async function invoke(call: ToolCall, { key, ...wanted }: Wanted): Promise<ToolR
     return told(await context.nodes.invoke(session, asked));
   } catch (error) {
     if (!(error instanceof ArgusError)) throw error;
+    if (error.code === "Busy") return failure("BUSY", error.message, { node: wanted.node });
     const code = error.code === "NotFound" ? "NODE_NOT_FOUND" : "INVALID_ARGUMENT";
     return failure(code, error.message, { node: wanted.node ?? "self" });
   } finally {
