@@ -90,14 +90,14 @@ export const QueueCancelParams = z.object({ call: z.string().trim().min(4).max(6
 /** Payload of the answer to a call that was queued, or whose repeat finds it so. */
 export const QueuedPayload = z.object({ queued: z.literal(true), ...QueuedRow.shape });
 
+const Shown = z.object({
+  argv: z.array(z.string()).optional(),
+  path: z.string().optional(),
+  jobId: z.string().optional(),
+});
+
 /** What a call does, for people: a program's words, else its command. Pure. */
 export function wordsOf({ command, paramsJSON }: { command: string; paramsJSON: string }): string {
-  const { argv, path, jobId } = given(paramsJSON);
-  const words = Array.isArray(argv) ? argv.join(" ") : `${command} ${String(path ?? jobId ?? "")}`;
-  return words.trim().slice(0, MAX_CALL_WORDS);
-}
-
-function given(paramsJSON: string): Record<string, unknown> {
-  const { data } = z.record(z.string(), z.unknown()).safeParse(JSON.parse(paramsJSON));
-  return data ?? {};
+  const { argv, path = "", jobId = path } = Shown.safeParse(JSON.parse(paramsJSON)).data ?? {};
+  return (argv?.join(" ") ?? `${command} ${jobId}`).trim().slice(0, MAX_CALL_WORDS);
 }
