@@ -46,7 +46,7 @@ const events = async () =>
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function killGateway(): Promise<void> {
-  for (const { pid } of up.find("argus.ts gateway")) process.kill(pid, "SIGKILL");
+  for (const { pid } of up.find("argus.mjs gateway")) process.kill(pid, "SIGKILL");
 }
 
 async function killHost(): Promise<void> {
