@@ -33,7 +33,7 @@ export async function forwardRequest(
   response: ServerResponse,
 ): Promise<void> {
   const { dispatcher, url, headers, maxBodyBytes, refusal } = upstream;
-  const { method = "GET" } = request;
+  const method = (request.method ?? "GET") as Dispatcher.HttpMethod;
   const gone = new AbortController();
   response.once("close", () => gone.abort());
   try {
@@ -41,7 +41,7 @@ export async function forwardRequest(
     const answer = await dispatcher.request({
       origin: url.origin,
       path: `${url.pathname}${url.search}`,
-      method: method as Dispatcher.HttpMethod,
+      method,
       headers,
       body: WITHOUT_BODY.has(method) ? null : request.pipe(limited(maxBodyBytes)),
       signal: gone.signal,
@@ -66,7 +66,10 @@ async function relay(answer: Dispatcher.ResponseData, response: ServerResponse):
 
 /** An error before the first byte is an answer; later the connection is cut, so that nobody takes half for all. */
 function refuse(response: ServerResponse, { status, body }: { status: number; body: object }) {
-  if (response.headersSent) return void response.destroy();
+  if (response.headersSent) {
+    response.destroy();
+    return;
+  }
   response.writeHead(status, { "content-type": "application/json", connection: "close" });
   response.end(JSON.stringify(body));
 }
