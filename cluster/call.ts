@@ -1,8 +1,9 @@
 import type { Dispatcher } from "undici";
 import type { Logger } from "#lib/logger.ts";
-import type { Connection } from "./connection.ts";
+import type { Connection, Target } from "./connection.ts";
 import { KubeError, type KubeStatus } from "./kube-error.ts";
 import type { Fence, KubeResponse, RequestOptions } from "./types.ts";
+import { type WholeAnswer, wholeAnswer } from "./whole-answer.ts";
 
 /** Deadline of a call that names none, body included. */
 export const CALL_TIMEOUT_MS = 30_000;
@@ -14,6 +15,14 @@ export interface Call extends RequestOptions {
   /** For messages: `create pods default/main`. */
   label: string;
 }
+
+type Answer = Dispatcher.ResponseData | WholeAnswer;
+/** Makes one request: to a stream, or to a body that has been read. */
+type Ask<A extends Answer> = (
+  dispatcher: Dispatcher,
+  options: Dispatcher.DispatchOptions & { origin: string },
+  signal: AbortSignal,
+) => Promise<A>;
 
 /** Ends the call when `signal` aborts or the deadline passes. `clear` must be called when it is over. */
 interface Deadline {
@@ -40,6 +49,10 @@ export class Caller {
     this.counts = counts;
   }
 
+  get multiplexes(): boolean {
+    return this.#connection.multiplexes;
+  }
+
   fenced(fence: Fence): Caller {
     return new Caller(this.#connection, this.#logger, { fence, counts: this.counts });
   }
@@ -48,12 +61,31 @@ export class Caller {
   async send(wanted: Call): Promise<KubeResponse> {
     const call = this.#withFence(wanted);
     const deadline = startDeadline(call);
+    const { statusCode, headers, body } = await this.#ask(call, streamed, deadline);
+    body.once("close", deadline.clear);
+    return { status: statusCode, headers, body };
+  }
+
+  /** The parsed body of a successful call; throws KubeError for every other status. */
+  async json<T>(wanted: Call): Promise<T> {
+    const call = this.#withFence(wanted);
+    const deadline = startDeadline(call);
+    const { statusCode, headers, body } = await this.#ask(call, wholeAnswer, deadline);
+    deadline.clear();
+    if (statusCode >= 300) throw refusalOf(call.label, { statusCode, headers }, parsed(body));
     try {
-      const answer = await this.#sendTwice(call, deadline.signal);
+      return JSON.parse(body.toString("utf8")) as T;
+    } catch (cause) {
+      throw new KubeError({ call: call.label, status: 0, cause });
+    }
+  }
+
+  async #ask<A extends Answer>(call: Call, ask: Ask<A>, deadline: Deadline): Promise<A> {
+    try {
+      const answer = await this.#askTwice(call, ask, deadline.signal);
       this.#count(call, String(answer.statusCode));
       this.#warn(call, answer.headers.warning);
-      answer.body.once("close", deadline.clear);
-      return { status: answer.statusCode, headers: answer.headers, body: answer.body };
+      return answer;
     } catch (cause) {
       deadline.clear();
       if (call.signal?.aborted) throw call.signal.reason;
@@ -67,49 +99,37 @@ export class Caller {
     this.counts.set(key, (this.counts.get(key) ?? 0) + 1);
   }
 
-  /** The parsed body of a successful call; throws KubeError for every other status. */
-  async json<T>(call: Call): Promise<T> {
-    const { signal } = this.#withFence(call);
-    const answer = await this.send(call);
-    if (answer.status >= 300) throw await failureOf(call.label, answer);
-    try {
-      return (await answer.body.json()) as T;
-    } catch (cause) {
-      if (signal?.aborted) throw signal.reason;
-      throw new KubeError({ call: call.label, status: 0, cause });
-    }
-  }
-
   /** A 401 is tried again with credentials read anew, a GET whose connection broke before the answer likewise. */
-  async #sendTwice(call: Call, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
+  async #askTwice<A extends Answer>(call: Call, ask: Ask<A>, signal: AbortSignal): Promise<A> {
     try {
-      const answer = await this.#sendOnce(call, signal, false);
+      const answer = await this.#askOnce(call, { ask, signal, stale: false });
       if (answer.statusCode !== 401) return answer;
-      await answer.body.dump();
+      if (!Buffer.isBuffer(answer.body)) await answer.body.dump();
     } catch (error) {
       if (signal.aborted || call.method !== "GET") throw error;
     }
-    return await this.#sendOnce(call, signal, true);
+    return await this.#askOnce(call, { ask, signal, stale: true });
   }
 
-  async #sendOnce(call: Call, signal: AbortSignal, stale: boolean) {
+  async #askOnce<A extends Answer>(
+    call: Call,
+    { ask, signal, stale }: { ask: Ask<A>; signal: AbortSignal; stale: boolean },
+  ): Promise<A> {
     const target = await this.#connection.target(stale);
     // Nothing may come between this look and the request.
     if (call.method !== "GET") this.#fence?.check();
-    const watch = call.query?.watch === true;
-    const dispatcher = watch ? target.watches : target.calls;
     const url = new URL(`${target.server}${call.path}`);
-    return await dispatcher.request({
+    const options = {
       origin: url.origin,
       path: `${url.pathname}${queryString(call.query)}`,
       method: call.method,
       headers: headersOf(call, target.headers),
       ...(call.body === undefined ? {} : { body: JSON.stringify(call.body) }),
-      signal,
       // The deadline rules; a watch has its own limit of silence.
       headersTimeout: 0,
       bodyTimeout: 0,
-    });
+    };
+    return await ask(dispatcherOf(target, call), options, signal);
   }
 
   #withFence(call: Call): Call {
@@ -125,18 +145,39 @@ export class Caller {
   }
 }
 
+function dispatcherOf(target: Target, { query, standby }: Call): Dispatcher {
+  if (query?.watch !== true) return target.calls;
+  return standby ? target.standbys : target.watches;
+}
+
+const streamed: Ask<Dispatcher.ResponseData> = (dispatcher, options, signal) =>
+  dispatcher.request({ ...options, signal });
+
 /** Reads the body of an answer that is not a success. */
 export async function failureOf(label: string, answer: KubeResponse): Promise<KubeError> {
   const body = await answer.body.json().catch(() => undefined);
+  return refusalOf(label, { statusCode: answer.status, headers: answer.headers }, body);
+}
+
+function refusalOf(
+  label: string,
+  { statusCode, headers }: Pick<WholeAnswer, "statusCode" | "headers">,
+  body: unknown,
+): KubeError {
   const status = body as KubeStatus | undefined;
   const known = status?.kind === "Status" ? { answer: status } : {};
-  const retryAfterMs = retryAfterOf(answer.headers["retry-after"], status);
-  return new KubeError({
-    call: label,
-    status: answer.status,
-    ...known,
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-  });
+  const retryAfterMs = retryAfterOf(headers["retry-after"], status);
+  const retry = retryAfterMs === undefined ? {} : { retryAfterMs };
+  return new KubeError({ call: label, status: statusCode, ...known, ...retry });
+}
+
+/** Undefined for what is no JSON: a proxy may answer in words of its own. */
+function parsed(body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString("utf8"));
+  } catch {
+    return undefined;
+  }
 }
 
 function retryAfterOf(

@@ -32,6 +32,7 @@ function clientOf(caller: Caller, close: () => Promise<void>): KubeClient {
     request: (method, path, more = {}) =>
       caller.send({ ...more, method, path, label: `${method} ${path}` }),
     counts: () => caller.counts,
+    multiplexes: () => caller.multiplexes,
     fenced: (fence) => clientOf(caller.fenced(fence), close),
     close,
   };

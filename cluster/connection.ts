@@ -6,6 +6,7 @@ import { libraryAccess } from "./library-access.ts";
 import { lively } from "./liveness.ts";
 import { plainAccess } from "./plain-access.ts";
 import { podAccess } from "./pod-access.ts";
+import { hearStreamErrors } from "./stream-errors.ts";
 
 /** Credentials and certificate authority are read again at this age, so that rotated files take effect. */
 const CREDENTIALS_MAX_AGE_MS = 30_000;
@@ -13,6 +14,8 @@ const CREDENTIALS_MAX_AGE_MS = 30_000;
 const CALL_CONNECTIONS = 4;
 /** More watches than this over HTTP/1.1 would wait for each other. */
 const WATCH_CONNECTIONS = 32;
+/** Used over HTTP/2 only. */
+const STANDBY_CONNECTIONS = 1;
 /** Finds a dead peer long before a watch's own limit of silence. */
 const PING_INTERVAL_MS = 10_000;
 
@@ -28,11 +31,18 @@ export interface Target {
   headers: Record<string, string>;
   calls: Dispatcher;
   watches: Dispatcher;
+  /** Second watches of what `watches` watches. */
+  standbys: Dispatcher;
 }
+
+/** Watches on the former TLS material go on for so long, until those on the new one are there. */
+const STANDBY_RETIRES_MS = 10_000;
 
 /** One set of pooled connections, made again only when the TLS material changes. */
 export class Connection {
   readonly namespace: string;
+  /** Whether the newest connection speaks HTTP/2. */
+  multiplexes = false;
   readonly #access: ClusterAccess;
   readonly #proxy: string | undefined;
   readonly #pingIntervalMs: number;
@@ -63,7 +73,8 @@ export class Connection {
   async close(): Promise<void> {
     const target = this.#target;
     this.#target = undefined;
-    await Promise.all([target?.calls.destroy(), target?.watches.destroy()]);
+    const { calls, watches, standbys } = target ?? {};
+    await Promise.all([calls?.destroy(), watches?.destroy(), standbys?.destroy()]);
   }
 
   async #refresh(): Promise<Target> {
@@ -82,16 +93,23 @@ export class Connection {
     return this.#target;
   }
 
-  #dispatchers(tls: TlsOptions): Pick<Target, "calls" | "watches"> {
+  #dispatchers(tls: TlsOptions): Pick<Target, "calls" | "watches" | "standbys"> {
+    hearStreamErrors();
     const pingInterval = this.#pingIntervalMs;
     const tcp = { ...tls, keepAlive: true, keepAliveInitialDelay: pingInterval };
-    const connect = lively(buildConnector({ ...tcp, allowH2: true }), pingInterval);
+    const connect = lively(buildConnector({ ...tcp, allowH2: true }), pingInterval, (http2) => {
+      this.multiplexes = http2;
+    });
     const shape = { allowH2: true, h2Options: { pingInterval } };
     const make = (connections: number): Dispatcher =>
       this.#proxy
         ? new ProxyAgent({ uri: this.#proxy, requestTls: tcp, connections })
         : new Agent({ connect, connections, ...shape });
-    return { calls: make(CALL_CONNECTIONS), watches: make(WATCH_CONNECTIONS) };
+    return {
+      calls: make(CALL_CONNECTIONS),
+      watches: make(WATCH_CONNECTIONS),
+      standbys: make(STANDBY_CONNECTIONS),
+    };
   }
 }
 
@@ -120,7 +138,8 @@ function fingerprintOf(tls: TlsOptions): string {
   return hash.digest("hex");
 }
 
-function retire({ calls, watches }: Target): void {
+function retire({ calls, watches, standbys }: Target): void {
   void calls.close().catch(() => undefined);
   void watches.destroy().catch(() => undefined);
+  setTimeout(() => void standbys.destroy().catch(() => undefined), STANDBY_RETIRES_MS).unref();
 }

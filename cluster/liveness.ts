@@ -12,12 +12,15 @@ const MAX_SILENT_LOOKS = 3;
 export function lively(
   connect: buildConnector.connector,
   pingIntervalMs: number,
+  onConnected: (http2: boolean) => void = () => undefined,
 ): buildConnector.connector {
   return (options, done) =>
     connect(options, (...answer) => {
       const [, socket] = answer;
-      if (socket && "alpnProtocol" in socket && socket.alpnProtocol === "h2") {
-        watchOver(socket, pingIntervalMs);
+      if (socket) {
+        const http2 = "alpnProtocol" in socket && socket.alpnProtocol === "h2";
+        onConnected(http2);
+        if (http2) watchOver(socket, pingIntervalMs);
       }
       done(...answer);
     });

@@ -60,6 +60,8 @@ export interface KubeClient {
   delete(ref: ObjectRef, preconditions?: Preconditions): Promise<void>;
   /** Any call that has no method of its own (TokenReview, TokenRequest, watch); the caller reads the body. */
   request(method: string, path: string, options?: RequestOptions): Promise<KubeResponse>;
+  /** Whether watches share one connection (HTTP/2), as the newest connection told; a second watch then costs none. */
+  multiplexes?(): boolean;
   /** The same client, on the same connections, for somebody who may write only for a time. */
   fenced(fence: Fence): KubeClient;
   /** Answers so far by `METHOD code`; the code of a call without an answer is `<error>`. */
@@ -92,6 +94,8 @@ export interface RequestOptions {
   query?: Record<string, string | number | boolean | undefined>;
   signal?: AbortSignal;
   timeoutMs?: number;
+  /** A watch on a connection apart from the others, so that one broken connection does not end both. */
+  standby?: boolean;
 }
 
 export interface KubeResponse {

@@ -5,6 +5,8 @@
 export function isAtLeast(seen: string | undefined, wanted: string): boolean {
   if (seen === undefined) return false;
   if (seen === wanted) return true;
-  if (!/^\d+$/.test(seen) || !/^\d+$/.test(wanted)) return false;
+  if (!isComparable(seen) || !isComparable(wanted)) return false;
   return seen.length === wanted.length ? seen > wanted : seen.length > wanted.length;
 }
+
+export const isComparable = (version: string): boolean => /^\d+$/.test(version);

@@ -3,7 +3,7 @@ import { createKubeClient } from "#cluster/client.ts";
 import { startInformer } from "#cluster/informer.ts";
 import { configMaps } from "#cluster/resources.ts";
 import type { KubeClient, KubeObject } from "#cluster/types.ts";
-import { silentLogger } from "#lib/logger.ts";
+import { createLogger, silentLogger } from "#lib/logger.ts";
 import type { ApiPeer } from "../../support/api-peer.ts";
 import { eventually } from "../../support/eventually.ts";
 import { type Fault, RandomFaults, type Strike } from "../../support/fault-proxy/faults.ts";
@@ -18,6 +18,8 @@ type Say = (text: string) => void;
 /** Somebody who keeps a cache of one namespace's config maps through a proxy of his own. */
 interface Holder {
   name: string;
+  /** Watches that it keeps open. */
+  legs: number;
   proxy: FaultProxy;
   next: Fault[];
   list(): readonly KubeObject[];
@@ -36,19 +38,16 @@ const FAULTS: { name: string; strike: Strike; next?: Fault }[] = [
 ];
 const GAP_MS = 6000;
 
-/** K3: faults by the thousand, blind time beside client-node's informer, half-open connections. */
-export async function watching(
+/** K3: blind time beside client-node's informer, half-open connections. */
+export async function blindness(
   peer: ApiPeer,
   { quick, say }: { quick: boolean; say: Say },
 ): Promise<Row[]> {
-  return [
-    ...(await randomFaults(peer, { quick, say })),
-    ...(await halfOpen(peer, say)),
-    ...(await blindTimes(peer, { quick, say })),
-  ];
+  return [...(await halfOpen(peer, say)), ...(await blindTimes(peer, { quick, say }))];
 }
 
-async function randomFaults(
+/** K3: caches after faults by the thousand. */
+export async function randomFaults(
   peer: ApiPeer,
   { quick, say }: { quick: boolean; say: Say },
 ): Promise<Row[]> {
@@ -74,11 +73,12 @@ async function halfOpen(peer: ApiPeer, say: Say): Promise<Row[]> {
   const find = async (http2: boolean) => {
     const kube = await createKubeClient({ kubeconfig: peer.kubeconfig, logger: silentLogger() });
     const namespace = await freshNamespace(kube, "half-open");
-    const holder = await ours(peer, namespace, http2);
+    const holder = await ours(peer, namespace, { http2, say });
     try {
-      await eventually("a watch", () => holder.proxy.openWatches === 1);
+      await watching(holder);
       const silentMs = Date.now();
-      holder.proxy.strike("silent", new RandomFaults(1));
+      // Every leg that it has.
+      while (holder.proxy.openWatches > 0) holder.proxy.strike("silent", new RandomFaults(1));
       await change(kube, namespace);
       await eventually("the change is seen", () => holds(holder, "changed"), 200_000);
       return (Date.now() - silentMs) / 1000;
@@ -103,12 +103,13 @@ async function blindTimes(
   const kube = await createKubeClient({ kubeconfig: peer.kubeconfig, logger: silentLogger() });
   const namespace = await freshNamespace(kube, "blind");
   const holders = [
-    await ours(peer, namespace, true),
+    await ours(peer, namespace, { http2: true, say }),
+    await ours(peer, namespace, { http2: false, say }),
     await stock(peer, namespace, false),
     await stock(peer, namespace, true),
   ];
   try {
-    await eventually("all watch", () => holders.every(({ proxy }) => proxy.openWatches === 1));
+    for (const holder of holders) await watching(holder);
     const idleMs = quick ? 5000 : 150_000;
     say(`K3: ${idleMs / 1000} s without events`);
     const idleFromMs = Date.now();
@@ -166,7 +167,12 @@ function rowsOf(made: {
       ),
       ...[...gaps].map(([fault, blind]) =>
         figure(
-          { goal: "–", what: `${name}: blind in the ${GAP_MS / 1000} s after ${fault}`, unit },
+          {
+            goal,
+            what: `${name}: blind in the ${GAP_MS / 1000} s after ${fault}`,
+            unit,
+            ...target,
+          },
           at(blind),
         ),
       ),
@@ -176,15 +182,23 @@ function rowsOf(made: {
   });
 }
 
-async function ours(peer: ApiPeer, namespace: string, http2: boolean): Promise<Holder> {
+/** Over HTTP/2 two watches, over HTTP/1.1 one. */
+async function ours(
+  peer: ApiPeer,
+  namespace: string,
+  { http2, say }: { http2: boolean; say: Say },
+): Promise<Holder> {
   const next: Fault[] = [];
   const proxy = await FaultProxy.start(peer, { http2, decide: () => next.shift() });
-  const logger = silentLogger();
+  const name = `our informer${http2 ? "" : " over HTTP/1.1"}`;
+  const write = (line: string) => say(`${name}: ${line.trim()}`);
+  const logger = createLogger("bench", "debug", { write });
   const kube = await createKubeClient({ kubeconfig: proxy.kubeconfig, logger });
   const stop = new AbortController();
   const informer = startInformer(kube, configMaps, { namespace, logger }, stop.signal);
   return {
-    name: "our informer",
+    name,
+    legs: http2 ? 2 : 1,
     proxy,
     next,
     list: () => informer.list(),
@@ -215,6 +229,7 @@ async function stock(peer: ApiPeer, namespace: string, restarts: boolean): Promi
   await informer.start();
   return {
     name: `client-node's informer${restarts ? ", restarted on errors" : ""}`,
+    legs: 1,
     proxy,
     next,
     list: () => informer.list() as KubeObject[],
@@ -224,6 +239,10 @@ async function stock(peer: ApiPeer, namespace: string, restarts: boolean): Promi
       await proxy.close();
     },
   };
+}
+
+async function watching({ name, legs, proxy }: Holder): Promise<void> {
+  await eventually(`${name} watches`, () => proxy.openWatches === legs);
 }
 
 async function change(kube: KubeClient, namespace: string): Promise<void> {

@@ -7,7 +7,7 @@ import { startRealPeer } from "../../support/api-peer.ts";
 import { runProgram } from "../../support/run-program.ts";
 import { type Row, table } from "../relay/report.ts";
 import { startLatency } from "./arrivals.ts";
-import { watching } from "./blind.ts";
+import { blindness, randomFaults } from "./blind.ts";
 import { callCosts } from "./calls.ts";
 import { writesOfALife } from "./counts.ts";
 import { crashes } from "./crashes.ts";
@@ -15,6 +15,7 @@ import { failovers } from "./failover.ts";
 import { idleSessions } from "./memory.ts";
 import { Rig } from "./rig.ts";
 import { ruleCosts } from "./rule-costs.ts";
+import { upgrades } from "./upgrade.ts";
 
 export interface ControllerBenchOptions {
   quick: boolean;
@@ -34,12 +35,14 @@ interface Stage {
 
 const PARTS: { goals: string[]; run: (stage: Stage) => Promise<Row[]> }[] = [
   { goals: ["K1"], run: (stage) => crashes(stage.rig.peer, stage) },
-  { goals: ["K3"], run: (stage) => watching(stage.rig.peer, stage) },
+  { goals: ["K3", "K3-faults"], run: (stage) => randomFaults(stage.rig.peer, stage) },
+  { goals: ["K3", "K3-blind"], run: (stage) => blindness(stage.rig.peer, stage) },
   { goals: ["K4"], run: (stage) => startLatency(stage.rig, stage) },
   { goals: ["K7"], run: getCosts },
   { goals: ["K8"], run: (stage) => writesOfALife(stage.rig, stage) },
   { goals: ["K9"], run: (stage) => failovers(stage.rig.peer, stage) },
   { goals: ["K15"], run: (stage) => ruleCosts(stage.rig, stage) },
+  { goals: ["K16"], run: (stage) => upgrades(stage.rig, stage) },
   { goals: ["K2", "K6"], run: (stage) => idleSessions(stage.rig, { ...stage, many: false }) },
   { goals: ["K6"], run: (stage) => idleSessions(stage.rig, { ...stage, many: true }) },
 ];

@@ -40,10 +40,14 @@ export class Rig {
   }
 
   /** A controller that works in this namespace as a service account of its own, so that the audit log tells it apart. */
-  async controller(namespace: string, identity = "replica"): Promise<ControllerProcess> {
+  async controller(
+    namespace: string,
+    { environment }: { environment?: Record<string, string> } = {},
+  ): Promise<ControllerProcess> {
     const kubeconfig = await this.#account(namespace);
     const { bundle } = this;
-    const controller = new ControllerProcess({ bundle, kubeconfig, namespace, identity });
+    const made = { bundle, kubeconfig, namespace, identity: "replica" };
+    const controller = new ControllerProcess({ ...made, ...(environment && { environment }) });
     await controller.logged("works");
     return controller;
   }
