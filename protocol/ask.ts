@@ -8,6 +8,8 @@ export const ASK_WAIT_MS = 29 * 60_000;
 /** What is shown of a command, of changes. */
 export const MAX_ASK_DETAIL = 2048;
 export const MAX_ASK_CHOICES = 8;
+/** Characters of an answer in a person's own words. */
+export const MAX_ASK_TEXT = 4096;
 
 /** What a person reads, and what can be chosen; plain text. */
 export const AskWords = z.object({
@@ -16,7 +18,9 @@ export const AskWords = z.object({
   detail: z.string().max(MAX_ASK_DETAIL),
   /** Why it is wanted, in the agent's words; empty = it says nothing. */
   reason: z.string().max(512),
-  choices: z.array(z.string().min(1).max(64)).min(1).max(MAX_ASK_CHOICES),
+  choices: z.array(z.string().min(1).max(64)).max(MAX_ASK_CHOICES),
+  /** A reply in the person's own words is an answer, too. */
+  free: z.boolean().optional(),
 });
 export type AskWords = z.infer<typeof AskWords>;
 
@@ -32,10 +36,12 @@ export const Ask = z.object({
   words: AskWords,
   openedAt: z.int(),
   until: z.int(),
-  /** `over` without a choice: nobody decided, and nobody will. */
+  /** `over` without a choice and a text: nobody decided, and nobody will. */
   state: z.enum(["open", "over"]),
   /** Number of what was chosen. */
   choice: z.int().min(0).nullable(),
+  /** What was answered instead, in the person's own words. */
+  text: z.string().max(MAX_ASK_TEXT).optional(),
   /** What became of it, for people; empty while it is open. */
   outcome: z.string().max(512),
   /** It may have been told to an adapter: whether it was shown is not known until that is told. */

@@ -106,6 +106,25 @@ export const HeldParams = z.object({ deliveryIds: z.array(DeliveryId).min(1).max
 export const HeldResult = z.object({ lost: z.array(z.string()) });
 export type HeldResult = z.infer<typeof HeldResult>;
 
+/** A channel's own id of a person, without the channel in front. */
+const PersonId = z.string().min(1).max(192);
+const AllowedPeople = z.object({
+  owners: z.array(PersonId).max(MAX_PEOPLE).default([]),
+  members: z.array(PersonId).max(MAX_PEOPLE).default([]),
+});
+
+/** The message replies to the channel's message `ref`: where that one asks something, `text` is the answer. */
+const ReplyParams = z.object({
+  ref: z.string().min(1).max(128),
+  /** The question that stands in that message, as far as the channel can tell: its `ref` may not be known yet. */
+  question: z.string().max(512).optional(),
+  /** The person's words alone. */
+  text: z.string(),
+  isGroup: z.boolean(),
+  person: z.object({ id: PersonId, name: z.string().max(128) }),
+  allow: AllowedPeople.prefault({}),
+});
+
 /** `channel/input`: a person's message. A repeat of `key` is the same message. */
 export const InputParams = z.object({
   /** Absent = the session that the chat is bound to. */
@@ -115,8 +134,9 @@ export const InputParams = z.object({
   key: z.string().min(1).max(440),
   text: z.string(),
   attachments: z.array(Attachment).max(MAX_ATTACHMENTS).optional(),
+  reply: ReplyParams.optional(),
 });
-export type InputParams = z.infer<typeof InputParams>;
+export type InputParams = z.input<typeof InputParams>;
 
 export const InputResult = z.object({
   sessionId: z.string(),
@@ -126,15 +146,10 @@ export const InputResult = z.object({
   /** The key was known: nothing new was accepted. */
   repeated: z.boolean(),
   waitsFor: z.string(),
+  /** It answered a question, and starts no turn of its own. */
+  answered: z.boolean().optional(),
 });
 export type InputResult = z.infer<typeof InputResult>;
-
-/** A channel's own id of a person, without the channel in front. */
-const PersonId = z.string().min(1).max(192);
-const AllowedPeople = z.object({
-  owners: z.array(PersonId).max(MAX_PEOPLE).default([]),
-  members: z.array(PersonId).max(MAX_PEOPLE).default([]),
-});
 
 /** `channel/admit`: may this person write here, and to which session? */
 export const AdmitParams = z.object({

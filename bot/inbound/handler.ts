@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { Adapter } from "#channel/adapter.ts";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
-import { AdmitResult, CHANNEL } from "#protocol/channel.ts";
+import { AdmitResult, CHANNEL, type InputParams } from "#protocol/channel.ts";
 import { MAX_INPUT_BYTES } from "#protocol/lane-entry.ts";
 import type { Talk } from "../outbound/talk.ts";
 import type { Progress } from "../progress.ts";
@@ -113,18 +113,31 @@ export class Handler {
     return state === "taken";
   }
 
+  /** A reply may answer what the agent asks in the message. */
+  #reply({ repliesTo, text, isGroup, person }: Inbound): Pick<InputParams, "reply"> {
+    const { owners, members } = this.options;
+    if (repliesTo === undefined) return {};
+    const { messageId, question } = repliesTo;
+    return {
+      reply: {
+        ref: String(messageId),
+        question,
+        text,
+        isGroup,
+        person,
+        allow: { owners, members },
+      },
+    };
+  }
+
   async #input(message: Inbound, sessionId: string): Promise<void> {
     const { adapter, progress, replies } = this.options;
     const text = textOf(message);
     if (Buffer.byteLength(text) > MAX_INPUT_BYTES) throw new ArgusError("TooLarge", "too long");
     const { chatKey, key, attachments } = message;
-    const { inputId, repeated } = await adapter.input({
-      chatKey,
-      key,
-      text,
-      attachments,
-      sessionId,
-    });
+    const params = { chatKey, key, text, attachments, sessionId, ...this.#reply(message) };
+    const { inputId, repeated, answered } = await adapter.input(params);
+    if (answered) return;
     replies.note(inputId, message);
     if (!repeated) progress.began(inputId, message);
   }

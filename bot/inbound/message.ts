@@ -1,5 +1,6 @@
 import type { Message, Update, User } from "grammy/types";
 import type { Attachment } from "#protocol/lane-entry.ts";
+import { questionIn } from "../outbound/asks.ts";
 import { attachmentsOf } from "./attachments.ts";
 import { contextOf } from "./context.ts";
 
@@ -21,6 +22,8 @@ export interface Inbound {
   /** What the message is about: quotes, forwards; goes before the text. */
   context: string;
   attachments: Attachment[];
+  /** The bot's message that it replies to, and the question in it. */
+  repliesTo: { messageId: number; question: string | undefined } | undefined;
   /** Messages of one album have the same. */
   album: string | undefined;
   /** In a group: the bot is meant. */
@@ -50,6 +53,7 @@ export function inboundOf(update: Update, bot: User): Inbound | undefined {
     text: withoutMention(written, bot),
     context: contextOf(message, bot, update.edited_message !== undefined),
     attachments,
+    repliesTo: repliedTo(message, bot),
     album: message.media_group_id,
     isAddressed: command !== undefined || isFor(message, written, bot),
     command,
@@ -66,6 +70,11 @@ export function chatIn({
   const groupKey = String(chat.id);
   const chatKey = topic === undefined ? groupKey : `${groupKey}:${topic}`;
   return { isGroup: chat.type !== "private", topic, groupKey, chatKey };
+}
+
+function repliedTo({ reply_to_message: reply }: Message, bot: User): Inbound["repliesTo"] {
+  if (reply?.from?.id !== bot.id) return undefined;
+  return { messageId: reply.message_id, question: questionIn(reply.text ?? "") };
 }
 
 const writtenIn = ({ text, caption }: Message): string => text ?? caption ?? "";

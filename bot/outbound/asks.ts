@@ -2,6 +2,7 @@ import { InlineKeyboard } from "grammy";
 import type { ShowAsk } from "#channel/asks.ts";
 import { AGAIN_MARK } from "#channel/sender.ts";
 import { systemClock } from "#lib/clock.ts";
+import { REFUSE } from "#protocol/ask.ts";
 import type { PartOutcome } from "#protocol/channel.ts";
 import type { AskNotice } from "#protocol/channel-asks.ts";
 import { inTopic, type Place, placeOf } from "../chat-key.ts";
@@ -40,7 +41,7 @@ async function say(
   { api, onShown }: AskOptions,
   signal: AbortSignal,
 ): Promise<PartOutcome> {
-  const look = { ...inTopic(place), ...formatted, reply_markup: buttons(ask) };
+  const look = { ...inTopic(place), ...formatted, ...buttons(ask) };
   const text = askHtml(ask, Date.now());
   const { message_id } = await api.sendMessage(place.chatId, text, look, grammySignal(signal));
   onShown(ask, place.chatId, message_id);
@@ -54,7 +55,7 @@ async function change(
   signal: AbortSignal,
 ): Promise<PartOutcome> {
   const ref = ask.ref ?? "";
-  const look = ask.outcome === "" ? { ...formatted, reply_markup: buttons(ask) } : formatted;
+  const look = ask.outcome === "" ? { ...formatted, ...buttons(ask) } : formatted;
   const text = askHtml(ask, Date.now());
   await api.editMessageText(chatId, Number(ref), text, look, grammySignal(signal));
   return { state: "sent", ref };
@@ -87,25 +88,39 @@ const formatted = {
 
 /** Pure. `now`: ms since the epoch. */
 export function askHtml(ask: AskNotice, now: number): string {
-  const { question, detail, reason, outcome, until, again } = ask;
-  const minutes = Math.max(1, Math.ceil((until - now) / 60_000));
+  const { question, detail, reason, outcome, again } = ask;
   const lines = [
     `${again && outcome === "" ? `${AGAIN_MARK} ` : ""}❓ <b>${escapeHtml(question)}</b>`,
     detail === "" ? "" : `<pre>${escapeHtml(detail)}</pre>`,
     reason === "" ? "" : `Why: ${escapeHtml(reason)}`,
-    outcome === ""
-      ? `<i>Without an answer it counts as refused after ${minutes} min.</i>`
-      : escapeHtml(outcome),
+    outcome === "" ? `<i>${howToAnswer(ask, now)}</i>` : escapeHtml(outcome),
   ];
   return lines.filter((line) => line !== "").join("\n");
 }
 
-function buttons({ askId, choices }: AskNotice): InlineKeyboard {
+/** The question of a message that {@link askHtml} made, by its visible text; undefined = it is no such message. Pure. */
+export function questionIn(text: string): string | undefined {
+  const [, question] = /^(?:↻ )?❓ (.+)/.exec(text) ?? [];
+  return question?.slice(0, 512);
+}
+
+function howToAnswer({ choices, free, until }: AskNotice, now: number): string {
+  const minutes = Math.max(1, Math.ceil((until - now) / 60_000));
+  if (choices.includes(REFUSE)) {
+    return `Without an answer it counts as refused after ${minutes} min.`;
+  }
+  const byReply = choices.length > 0 ? "Press, or reply to this message in your own words." : "";
+  const how = free ? byReply || "Reply to this message." : "";
+  return `${how} After ${minutes} min I go on without an answer.`.trim();
+}
+
+function buttons({ askId, choices }: AskNotice): { reply_markup?: InlineKeyboard } {
+  if (choices.length === 0) return {};
   const keyboard = new InlineKeyboard();
   const isLong = choices.some((choice) => choice.length > 20) || choices.length > 3;
   choices.forEach((choice, number) => {
     keyboard.text(choice, `ask:${number}:${askId}`);
     if (isLong) keyboard.row();
   });
-  return keyboard;
+  return { reply_markup: keyboard };
 }

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import type { z } from "zod";
 import { ArgusError } from "#lib/errors.ts";
 import {
   CHANNEL,
@@ -19,7 +20,7 @@ import { enqueue } from "../state/inputs.ts";
 import { type Claimant, partOutcome, release, renew, sendingPart } from "../state/outbox.ts";
 import type { AdapterConnection } from "./adapter-connection.ts";
 import type { AdapterMethod } from "./adapter-frames.ts";
-import { ASK_METHODS } from "./ask-methods.ts";
+import { ASK_METHODS, answerInWords } from "./ask-methods.ts";
 import { chatMethods } from "./chat-methods.ts";
 import { takeUp } from "./claims.ts";
 import { FILE_METHODS } from "./file-methods.ts";
@@ -106,8 +107,16 @@ async function eachHeld(
 }
 
 async function input(connection: AdapterConnection, params: unknown): Promise<InputResult> {
-  const { sessionId: named, chatKey, key, text, attachments } = InputParams.parse(params);
-  const { channel, channels } = connection;
+  const said = InputParams.parse(params);
+  const answered = await answerInWords(connection, said);
+  return answered ?? (await message(connection, said));
+}
+
+/** A message for the chat's session. */
+async function message(
+  { channel, channels }: AdapterConnection,
+  { sessionId: named, chatKey, key, text, attachments }: z.output<typeof InputParams>,
+): Promise<InputResult> {
   const { directory, lanes, state } = channels.options;
   const name = named ?? sessionOf(state.current.access, `${channel}:${chatKey}`);
   const session = name === undefined ? undefined : directory.session(name);

@@ -2,6 +2,7 @@ import { errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
 import type { Ask } from "#protocol/ask.ts";
 import { type AskNotice, CHANNEL_ASK } from "#protocol/channel-asks.ts";
+import type { Source } from "#protocol/lane-entry.ts";
 import type { Lane } from "../lanes/lane.ts";
 import { closeAsk, sweepAsks, tellAsk } from "../state/asks.ts";
 
@@ -72,6 +73,25 @@ export class AskDesk {
     for (const { lane, asks } of this.#sessions.values()) {
       const ask = asks.find(({ id }) => id === askId);
       if (ask) return { lane, ask };
+    }
+    return undefined;
+  }
+
+  /** The open question that this message of the chat shows, and that words answer. */
+  shownAs(
+    { channel, chatKey }: Source,
+    { ref, question }: { ref: string; question?: string | undefined },
+  ): { lane: Lane; ask: Ask; name: string } | undefined {
+    for (const { lane, name, asks } of this.#sessions.values()) {
+      const ask = asks.find(
+        (each) =>
+          (each.ref === ref || each.words.question.trim() === question?.trim()) &&
+          each.state === "open" &&
+          each.words.free === true &&
+          each.target.channel === channel &&
+          each.target.chatKey === chatKey,
+      );
+      if (ask) return { lane, ask, name };
     }
     return undefined;
   }

@@ -1,4 +1,7 @@
+import { randomUUID } from "node:crypto";
+import type { z } from "zod";
 import { ArgusError } from "#lib/errors.ts";
+import type { InputParams, InputResult } from "#protocol/channel.ts";
 import {
   AskAnswerParams,
   type AskAnswerResult,
@@ -6,7 +9,7 @@ import {
   CHANNEL_ASK,
 } from "#protocol/channel-asks.ts";
 import { roleOf } from "../state/access.ts";
-import { closeAsk, decideAsk, shownAsk } from "../state/asks.ts";
+import { answerByMessage, closeAsk, decideAsk, shownAsk } from "../state/asks.ts";
 import type { AdapterConnection } from "./adapter-connection.ts";
 import type { AdapterMethod } from "./adapter-frames.ts";
 
@@ -36,21 +39,52 @@ async function answer(connection: AdapterConnection, params: unknown): Promise<A
   if (!lane || ask?.target.chatKey !== chatKey) {
     throw new ArgusError("NotFound", "This question is over.", { ask: askId });
   }
-  const { channel, context } = connection;
-  const named = (id: string) => `${channel}:${id}`;
-  const allowed = { owners: allow.owners.map(named), members: allow.members.map(named) };
-  const role = roleOf(context.state.current.access, named(person.id), allowed);
-  demandRight(role, isGroup);
+  demandRight(connection, { person, isGroup, allow });
   return await lane.state.reduce((document) =>
-    decideAsk(document, askId, { choice, by: person.name, ref }),
+    decideAsk(document, askId, { given: { choice }, by: person.name, ref }),
   );
 }
 
+interface Somebody {
+  person: { id: string };
+  isGroup: boolean;
+  allow: { owners: string[]; members: string[] };
+}
+
 /** Who talks alone with the agent decides what it does for them; in a group anybody may speak, and only an owner decides. */
-function demandRight(role: "owner" | "member" | undefined, isGroup: boolean): void {
+function demandRight(
+  { channel, context }: AdapterConnection,
+  { person, isGroup, allow }: Somebody,
+): void {
+  const named = (id: string) => `${channel}:${id}`;
+  const allowed = { owners: allow.owners.map(named), members: allow.members.map(named) };
+  const role = roleOf(context.state.current.access, named(person.id), allowed);
   if (role === "owner" || (role === "member" && !isGroup)) return;
   const words = isGroup ? "Only an owner may decide this." : "You may not decide this.";
   throw new ArgusError("Forbidden", words);
+}
+
+/** Takes a message that replies to an open question as its answer; undefined = it is a message as any other. Throws `Forbidden`. */
+export async function answerInWords(
+  connection: AdapterConnection,
+  { chatKey, key, reply }: z.output<typeof InputParams>,
+): Promise<InputResult | undefined> {
+  const { channel, channels } = connection;
+  if (!reply || reply.text.trim() === "") return undefined;
+  const asked = channels.asks.shownAs({ channel, chatKey }, reply);
+  if (!asked) return undefined;
+  demandRight(connection, reply);
+  const { lane, ask, name: sessionId } = asked;
+  const source = { channel, chatKey };
+  const facts = { id: `in-${randomUUID()}`, threadId: null, turnId: null, source };
+  // Named as a message's: a repeat is neither an answer nor a message once more.
+  const message = { ...facts, key: `${channel}:${key}`, endedAt: Date.now() };
+  const { text, ref, person } = reply;
+  const given = { text, ref, by: person.name, message, limit: lane.limit };
+  const ended = await lane.state.reduce((document) => answerByMessage(document, ask.id, given));
+  if (!ended) return undefined;
+  const repeated = ended.id !== facts.id;
+  return { sessionId, inputId: ended.id, ahead: 0, repeated, waitsFor: "", answered: true };
 }
 
 /** A question of this channel's, and of no other. */

@@ -18,15 +18,20 @@ const Params = z.looseObject({
   grantRoot: z.string().nullish(),
   questions: z.array(z.unknown()).optional(),
 });
-const Choosable = z.looseObject({
+/** Questions of one request; Codex asks up to three. */
+const MAX_QUESTIONS = 4;
+const InputQuestion = z.looseObject({
   id: z.string(),
   header: z.string().nullish(),
   question: z.string(),
+  isOther: z.boolean().nullish(),
+  isSecret: z.boolean().nullish(),
   options: z
-    .array(z.looseObject({ label: z.string().min(1) }))
-    .min(1)
-    .max(MAX_ASK_CHOICES),
+    .array(z.looseObject({ label: z.string().min(1), description: z.string().nullish() }))
+    .max(MAX_ASK_CHOICES)
+    .nullish(),
 });
+type InputQuestion = z.infer<typeof InputQuestion>;
 
 /** A question of the app-server as the bridge hands it on. */
 export interface AgentQuestion {
@@ -35,12 +40,16 @@ export interface AgentQuestion {
   threadId: string;
   turnId: string;
   itemId: string;
-  words: AskWords;
-  /** The answer that a choice stands for. */
-  answers: unknown[];
+  /** Asked one after the other. */
+  steps: AskWords[];
+  /** What the app-server is told, once each step is answered: by the number of a choice or in words. */
+  answer: (given: readonly Given[]) => unknown;
 }
 
-/** Undefined = nothing that a choice between a few words answers. `changes`: what is known of the item's files. */
+/** A person's answer. */
+export type Given = { choice: number } | { text: string };
+
+/** Undefined = nothing that people in a chat can answer. `changes`: what is known of the item's files. */
 export function readQuestion(
   id: number,
   {
@@ -60,7 +69,7 @@ export function readQuestion(
   return asked && { id, threadId, turnId, itemId, ...asked };
 }
 
-type Asked = Pick<AgentQuestion, "words" | "answers">;
+type Asked = Pick<AgentQuestion, "steps" | "answer">;
 
 function askedIn(method: string, params: z.infer<typeof Params>, changes = ""): Asked | undefined {
   const { command, cwd, reason, grantRoot } = params;
@@ -80,7 +89,7 @@ function askedIn(method: string, params: z.infer<typeof Params>, changes = ""): 
       reason,
     );
   }
-  return method === INPUT ? choiceIn(params.questions) : undefined;
+  return method === INPUT ? inputIn(params.questions) : undefined;
 }
 
 function approval(question: string, detail: string, reason?: string | null): Asked {
@@ -90,22 +99,47 @@ function approval(question: string, detail: string, reason?: string | null): Ask
     reason: cut(visible(reason ?? ""), 512),
     choices: [ALLOW, REFUSE],
   };
-  return { words, answers: [{ decision: "accept" }, { decision: "decline" }] };
+  const answer = ([given]: readonly Given[]) => ({
+    decision: given && "choice" in given && given.choice === 0 ? "accept" : "decline",
+  });
+  return { steps: [words], answer };
 }
 
-/** One question with given answers; several, or one to be answered freely, are for a program with a form. */
-function choiceIn(questions: unknown[] = []): Asked | undefined {
-  const { data } = Choosable.safeParse(questions[0]);
-  if (!data || questions.length !== 1) return undefined;
-  const { id, header, question, options } = data;
-  const labels = options.map(({ label }) => label);
-  const words = {
-    question: cut(visible(header || "The agent asks:"), 512),
-    detail: shortened(visible(question)),
+/** Questions with given answers or free ones. A secret one is not for a chat, which keeps what is written. */
+function inputIn(questions: unknown[] = []): Asked | undefined {
+  const { data = [] } = z.array(InputQuestion).max(MAX_QUESTIONS).safeParse(questions);
+  if (data.length === 0 || data.some(({ isSecret }) => isSecret)) return undefined;
+  const answer = (given: readonly Given[]) => ({
+    answers: Object.fromEntries(
+      data.map((question, step) => [question.id, { answers: wordsGiven(question, given[step]) }]),
+    ),
+  });
+  return { steps: data.map((question, step) => inputWords(question, step, data.length)), answer };
+}
+
+function inputWords(
+  { header, question, options, isOther }: InputQuestion,
+  step: number,
+  count: number,
+): AskWords {
+  const title = cut(visible(header || "The agent asks:"), 480);
+  const about = (options ?? []).flatMap(({ label, description }) =>
+    description ? [`${label}: ${description}`] : [],
+  );
+  const isFree = isOther || !options?.length;
+  return {
+    question: count > 1 ? `${title} (${step + 1} of ${count})` : title,
+    detail: shortened(visible([question, ...about].join("\n"))),
     reason: "",
-    choices: labels.map((label) => cut(visible(label), 64)),
+    choices: (options ?? []).map(({ label }) => cut(visible(label), 64)),
+    ...(isFree ? { free: true } : {}),
   };
-  return { words, answers: labels.map((label) => ({ answers: { [id]: { answers: [label] } } })) };
+}
+
+function wordsGiven({ options }: InputQuestion, given: Given | undefined): string[] {
+  if (!given) return [];
+  const words = "text" in given ? given.text : options?.[given.choice]?.label;
+  return words === undefined ? [] : [words];
 }
 
 /** Whoever decides sees every character: nothing may be hidden, turned around or written over. */

@@ -1,12 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { errorMessage } from "#lib/errors.ts";
-import type { Ask } from "#protocol/ask.ts";
+import { ASK_WAIT_MS, type Ask } from "#protocol/ask.ts";
 import type { OpenTurn } from "#protocol/lane-entry.ts";
 import type { SessionDocument } from "#protocol/session-document.ts";
 import { closeAsk, openAsk } from "../state/asks.ts";
 import type { SessionState } from "../state/session-state.ts";
 import type { AgentQuestion } from "./agent-question.ts";
 import type { Link } from "./lane-peer.ts";
+import { progressOf, questionOf, stepKey } from "./question-steps.ts";
 import type { LaneWorld } from "./world.ts";
 
 export interface QuestionsOptions {
@@ -19,8 +20,10 @@ export interface QuestionsOptions {
 interface Held {
   question: AgentQuestion;
   link: Link;
-  /** Set once a person is asked. */
-  askId?: string;
+  /** A person is asked. */
+  isAsked: boolean;
+  /** The step that is being written down. */
+  asking?: number;
 }
 
 /**
@@ -39,7 +42,7 @@ export class LaneQuestions {
   }
 
   take(question: AgentQuestion, link: Link): void {
-    const held: Held = { question, link };
+    const held: Held = { question, link, isAsked: false };
     this.#held.set(question.id, held);
     if (this.#running) void this.#decide(held);
     // Which turn it belongs to is known when the bridge has answered the start of the open one.
@@ -48,18 +51,18 @@ export class LaneQuestions {
 
   /** It was answered by somebody, or nobody waits for an answer any more. */
   resolved(id: number): void {
-    const held = this.#held.get(id);
     this.#held.delete(id);
-    if (held?.askId === undefined) return;
-    this.#close(held.askId, "☑️ Decided elsewhere, or not needed any more.");
+    for (const ask of this.#options.state.current.asks) {
+      const isIts = ask.state === "open" && questionOf(ask.key) === id;
+      if (isIts) this.#close(ask.id, "☑️ Decided elsewhere, or not needed any more.");
+    }
   }
 
   /** The open turn runs under this id. What a person is asked for it and the bridge did not name is settled. */
   running(turn: OpenTurn, turnId: string): void {
     this.#running = { turn, turnId };
-    const keys = new Set(Array.from(this.#held.keys(), keyOf));
     for (const { id, key, turn: of } of this.#options.state.current.asks) {
-      const isLost = of === turn.id && !keys.has(key);
+      const isLost = of === turn.id && !this.#held.has(questionOf(key));
       if (isLost) this.#close(id, "☑️ Decided elsewhere, or not needed any more.");
     }
     for (const held of this.#held.values()) void this.#decide(held);
@@ -78,12 +81,18 @@ export class LaneQuestions {
   }
 
   async #decide(held: Held): Promise<void> {
-    if (held.askId !== undefined) return;
-    const { question } = held;
+    if (held.isAsked) return;
+    await this.#step(held, 0);
+  }
+
+  /** Asks one step of a question; the next one comes when it is answered. */
+  async #step(held: Held, step: number): Promise<void> {
+    if (held.asking === step) return;
+    held.asking = step;
     try {
-      const ask = await this.#ask(question);
+      const ask = await this.#ask(held.question, step);
       if (!ask) return this.#withdraw(held);
-      held.askId = ask.id;
+      held.isAsked = true;
       this.#look(this.#options.state.current);
     } catch (error) {
       const { world, name } = this.#options;
@@ -93,32 +102,34 @@ export class LaneQuestions {
     }
   }
 
-  async #ask({ id, turnId, words }: AgentQuestion): Promise<Ask | undefined> {
+  async #ask({ id, turnId, steps }: AgentQuestion, step: number): Promise<Ask | undefined> {
     const { state, world, limit } = this.#options;
     const running = this.#running;
-    if (turnId !== running?.turnId) return undefined;
+    const words = steps[step];
+    if (turnId !== running?.turnId || !words) return undefined;
     const { turn } = running;
     const now = world.clock.now();
     return await state.reduce((document) => {
       const target = targetOf(document, turn);
       if (!target) return { document, answer: undefined };
       const { inputId } = turn;
-      const facts = { id: `ask-${randomUUID()}`, key: keyOf(id), turn: turn.id };
-      return openAsk(document, { ...facts, target, inputId, words, now, limit });
+      const key = stepKey(id, step);
+      const facts = { id: `ask-${randomUUID()}`, key, turn: turn.id, target, inputId, words };
+      const waitMs = leftMs(document, id, now);
+      return openAsk(document, { ...facts, now, waitMs, limit });
     });
   }
 
-  /** Tells the agent what was decided. */
-  #look(document: SessionDocument): void {
+  /** Tells the agent what was decided, or asks what comes next. */
+  #look({ asks }: SessionDocument): void {
     for (const held of this.#held.values()) {
-      if (held.askId === undefined) continue;
-      const ask = document.asks.find(({ id }) => id === held.askId);
-      if (ask?.state === "open") continue;
-      const answer = held.question.answers[ask?.choice ?? -1];
-      if (answer === undefined) this.#withdraw(held);
-      else {
+      if (!held.isAsked) continue;
+      const progress = progressOf(held.question, asks);
+      if (progress.state === "given up") this.#withdraw(held);
+      else if (progress.state === "next") void this.#step(held, progress.step);
+      else if (progress.state === "answered") {
         this.#held.delete(held.question.id);
-        held.link.answer(held.question.id, answer);
+        held.link.answer(held.question.id, progress.answer);
       }
     }
   }
@@ -139,7 +150,11 @@ export class LaneQuestions {
   }
 }
 
-const keyOf = (id: number) => `turn/${id}`;
+/** All steps of a question share one time, for the app-server waits only once. */
+function leftMs({ asks }: SessionDocument, question: number, now: number): number {
+  const first = asks.find(({ key }) => key === stepKey(question));
+  return first ? Math.max(1, first.openedAt + ASK_WAIT_MS - now) : ASK_WAIT_MS;
+}
 
 /** Where the turn's words go. */
 function targetOf({ inputs, home }: SessionDocument, { kind, inputId }: OpenTurn) {

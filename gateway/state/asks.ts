@@ -1,14 +1,26 @@
 import { ArgusError } from "#lib/errors.ts";
-import { ASK_WAIT_MS, type Ask, type AskWords, MAX_ASKS, REFUSE } from "#protocol/ask.ts";
-import type { Source } from "#protocol/lane-entry.ts";
+import {
+  ASK_WAIT_MS,
+  type Ask,
+  type AskWords,
+  MAX_ASK_TEXT,
+  MAX_ASKS,
+  REFUSE,
+} from "#protocol/ask.ts";
+import type { EndedInput, Source } from "#protocol/lane-entry.ts";
 import type { SessionDocument } from "#protocol/session-document.ts";
 import type { Reduced } from "./document.ts";
-import { bytesOf, roomForAnswer } from "./room.ts";
+import { bytesOf, expire, roomForAnswer } from "./room.ts";
 
 // Questions of a session to people, from the asking to the last word about it in the chat. Pure.
 
 /** An end that no channel has shown is forgotten after this. */
 const UNSHOWN_MS = 24 * 60 * 60_000;
+/** Of an answer in words, so much is shown as the outcome. */
+const MAX_LABEL = 200;
+
+/** A person's answer. */
+type Given = { choice: number } | { text: string };
 
 export interface Asking {
   id: string;
@@ -43,7 +55,8 @@ export function openAsk(
     shown: "nothing",
   };
   const asks = withRoom(before.asks);
-  const isFull = asks.length >= MAX_ASKS || bytesOf(ask) > roomForAnswer(before, limit);
+  const bytes = bytesOf(ask) + (ask.words.free ? 4 * MAX_ASK_TEXT : 0);
+  const isFull = asks.length >= MAX_ASKS || bytes > roomForAnswer(before, limit);
   if (isFull) return { document: before, answer: undefined };
   // What stands in the chat above the question must not become the answer that comes after it.
   const inputs = before.inputs.map((each) =>
@@ -69,7 +82,8 @@ function isDone({ state, shown, ref }: Ask): boolean {
 }
 
 export interface Decision {
-  choice: number;
+  /** The number of a choice, or words of the person's own. */
+  given: Given;
   /** Who decided, for people. */
   by: string;
   /** The message in which it was chosen. */
@@ -80,7 +94,7 @@ export interface Decision {
 export function decideAsk(
   before: SessionDocument,
   id: string,
-  { choice, by, ref }: Decision,
+  { given, by, ref }: Decision,
 ): Reduced<SessionDocument, { isFirst: boolean; outcome: string }> {
   const ask = before.asks.find((each) => each.id === id);
   if (!ask) throw new ArgusError("NotFound", "This question is over.");
@@ -90,11 +104,52 @@ export function decideAsk(
     const isLost = ref !== undefined && ref !== ask.ref;
     return { document: isLost ? changed(before, id, { ref, shown: "open" }) : before, answer };
   }
-  const label = ask.words.choices[choice];
-  if (label === undefined) throw new ArgusError("InvalidInput", "There is no such choice.");
-  const outcome = `${label === REFUSE ? "🚫" : "✅"} ${label}: ${by}`.slice(0, 512);
-  const over = { state: "over", choice, outcome, ref: ref ?? ask.ref } as const;
+  const label = labelOf(ask.words, given);
+  const outcome = `${label === REFUSE ? "🚫" : "✅"} ${label}: ${by}`.slice(0, 512).toWellFormed();
+  const over = { state: "over", ...given, outcome, ref: ref ?? ask.ref } as const;
   return { document: changed(before, id, over), answer: { isFirst: true, outcome } };
+}
+
+/** What was answered, for people. Throws `InvalidInput` for what is no answer of it. */
+function labelOf({ choices, free }: AskWords, given: Given): string {
+  if ("choice" in given) {
+    const label = choices[given.choice];
+    if (label !== undefined) return label;
+    throw new ArgusError("InvalidInput", "There is no such choice.");
+  }
+  if (!free) throw new ArgusError("InvalidInput", "Choose one of the answers.");
+  if (given.text.length > MAX_ASK_TEXT) {
+    throw new ArgusError("TooLarge", `An answer may have at most ${MAX_ASK_TEXT} characters.`);
+  }
+  return given.text.replace(/\s+/g, " ").slice(0, MAX_LABEL);
+}
+
+interface MessageAnswer {
+  text: string;
+  by: string;
+  /** The message that it replies to. */
+  ref: string;
+  message: Omit<EndedInput, "state" | "reason">;
+  limit: number;
+}
+
+/** A message that answers a question instead of being one: a repeat of its key is the same answer. Undefined: it is no answer (any more). */
+export function answerByMessage(
+  before: SessionDocument,
+  id: string,
+  { text, by, ref, message, limit }: MessageAnswer,
+): Reduced<SessionDocument, EndedInput | undefined> {
+  const known = before.ended.find(({ key }) => key === message.key);
+  if (known) return { document: before, answer: known };
+  const ask = before.asks.find((each) => each.id === id);
+  const isOpen = ask?.state === "open" && ask.words.free === true;
+  if (!isOpen || before.inputs.some(({ key }) => key === message.key)) {
+    return { document: before, answer: undefined };
+  }
+  const { document } = decideAsk(before, id, { given: { text }, by, ref });
+  const ended: EndedInput = { ...message, state: "done", reason: "" };
+  const after = { ...document, ended: [...document.ended, ended] };
+  return { document: expire(after, message.endedAt, limit), answer: ended };
 }
 
 /** From now on an adapter may show it. */

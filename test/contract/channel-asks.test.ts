@@ -93,6 +93,120 @@ test("in a group an owner decides; a choice between words is told as the agent w
   expect(bridge.answers[0]?.result).toEqual({ answers: { q1: { answers: ["Blue"] } } });
 });
 
+const INPUT = "item/tool/requestUserInput";
+const THREE = [
+  {
+    id: "q1",
+    header: "Colour",
+    question: "Which one?",
+    options: [{ label: "Red", description: "warm" }, { label: "Blue" }],
+  },
+  { id: "q2", header: "Name", question: "How shall it be called?", options: null },
+  { id: "q3", header: "Size", question: "How big?", isOther: true, options: [{ label: "Small" }] },
+];
+/** Ann's reply to the message that shows a question. */
+const replied = (peer: AdapterPeer, key: string, text: string, more: object = {}) => {
+  const reply = { ref: "m2", text, isGroup: false, person: ANN, allow: { members: ["ann"] } };
+  const words = `[In reply to you:]\n${text}`;
+  return peer.input({
+    sessionId: "main",
+    chatKey: "ann",
+    key,
+    text: words,
+    reply: { ...reply, ...more },
+  });
+};
+
+test("several questions come one after the other; a free one takes a reply, once, and the agent gets all answers", async () => {
+  const peer = await greet();
+  const input = await running(peer);
+  bridge.ask(20, input, INPUT, { questions: THREE });
+  const one = await told(peer);
+  expect(one).toMatchObject({ question: "Colour (1 of 3)", choices: ["Red", "Blue"] });
+  expect(one.detail).toBe("Which one?\nRed: warm");
+  await shown(peer, one);
+  await choose(peer, one, 0);
+  const two = await told(peer, ({ question }) => question === "Name (2 of 3)");
+  expect(two).toMatchObject({ choices: [], free: true, outcome: "" });
+  expect(two.until).toBeLessThanOrEqual(one.until);
+  await shown(peer, two, { ref: "m2" });
+  const bob = { id: "bob", name: "Bob" };
+  await expect(replied(peer, "r0", "mine", { person: bob })).rejects.toMatchObject({
+    code: "Forbidden",
+  });
+  await expect(replied(peer, "r0", "mine", { isGroup: true })).rejects.toMatchObject({
+    code: "Forbidden",
+  });
+  const answered = await Promise.all([replied(peer, "r1", "Rex"), replied(peer, "r1", "Rex")]);
+  expect(answered.map(({ repeated }) => repeated)).toEqual([false, true]);
+  const three = await told(peer, ({ question }) => question === "Size (3 of 3)");
+  await shown(peer, three, { ref: "m3" });
+  expect(
+    await told(peer, ({ askId, outcome }) => askId === two.askId && outcome !== ""),
+  ).toMatchObject({
+    outcome: "✅ Rex: Ann",
+  });
+  await replied(peer, "r2", "as big as\na house", { ref: "m3" });
+  await eventually("the agent is answered", () => bridge.answers.length === 1);
+  expect(bridge.answers[0]?.result).toEqual({
+    answers: {
+      q1: { answers: ["Red"] },
+      q2: { answers: ["Rex"] },
+      q3: { answers: ["as big as\na house"] },
+    },
+  });
+  bridge.end(input);
+  // A repeat is still that answer, and a new reply to it is a message as any other.
+  expect(await replied(peer, "r1", "Rex")).toMatchObject({ repeated: true });
+  const later = await replied(peer, "r3", "on second thought");
+  expect(later).toMatchObject({ repeated: false });
+  expect(later.answered).toBeUndefined();
+  await eventually("it runs", () => bridge.ledger.has(later.inputId));
+  expect(bridge.started).toHaveLength(2);
+});
+
+test("a gateway and a bridge connection that are lost between two questions ask none twice", async () => {
+  const peer = await greet();
+  const input = await running(peer);
+  bridge.ask(21, input, INPUT, { questions: THREE.slice(0, 2) });
+  const one = await told(peer);
+  await shown(peer, one);
+  await rig.deletePod("main");
+  bridge.cut();
+  await choose(peer, one, 1);
+  await rig.stopGateway();
+  await rig.startGateway();
+  const again = await greet();
+  await rig.putPod("main", bridge.onPeer);
+  const two = await told(again, ({ question }) => question === "Name (2 of 2)");
+  // The channel has not told yet which message shows it.
+  await replied(again, "r0", "Max", { ref: "m7", question: "Another" });
+  await replied(again, "r1", "Rex", { question: two.question });
+  await eventually("the agent is answered", () => bridge.answers.length === 1);
+  expect(bridge.answers[0]?.result).toEqual({
+    answers: { q1: { answers: ["Blue"] }, q2: { answers: ["Rex"] } },
+  });
+  const first = again.notices.filter(
+    ({ method, params }) =>
+      method === CHANNEL_ASK.ask &&
+      (params as AskNotice).askId === one.askId &&
+      !isOver(params as AskNotice),
+  );
+  expect(first).toEqual([]);
+});
+
+test("a secret is not asked in a chat, and neither are more questions than a person reads", async () => {
+  const peer = await greet();
+  const input = await running(peer);
+  const secret = [{ id: "q1", header: "Key", question: "Which?", isSecret: true, options: null }];
+  bridge.ask(22, input, INPUT, { questions: secret });
+  bridge.ask(23, input, INPUT, { questions: [] });
+  const many = Array.from({ length: 5 }, (_, id) => ({ id: `q${id}`, question: "?" }));
+  bridge.ask(24, input, INPUT, { questions: many });
+  await eventually("all are withdrawn", () => bridge.answers.length === 3);
+  expect(bridge.answers.map(({ error }) => error?.code)).toEqual([-32601, -32601, -32601]);
+});
+
 test("a gateway that restarts shows an open question no second time, takes its answer, and withdraws one that ended meanwhile", async () => {
   const peer = await greet();
   const input = await running(peer);

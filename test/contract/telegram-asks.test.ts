@@ -81,6 +81,75 @@ test("a person who has blocked the bot is not waited for: the question goes to o
   expect(bridge.answers[0]).toMatchObject({ error: { code: -32601 } });
 }, 60_000);
 
+test("several questions are asked one after the other: a button answers, or a reply in words, and nobody else's", async () => {
+  const { people } = rig.telegram;
+  people.say(rig.ada, "wait");
+  const { id } = await eventually("its turn", () => main().started[0]);
+  const questions = [
+    {
+      id: "q1",
+      header: "Colour",
+      question: "Which one?",
+      options: [{ label: "Red" }, { label: "Blue" }],
+    },
+    { id: "q2", header: "Name", question: "How shall it be called?", options: null },
+    {
+      id: "q3",
+      header: "Size",
+      question: "How big?",
+      isOther: true,
+      options: [{ label: "Small" }],
+    },
+  ];
+  main().ask(nextAsk++, id, "item/tool/requestUserInput", { questions });
+  const one = await rig.heard(rig.ada, /Colour \(1 of 3\)/);
+  expect(textOf(one)).toMatch(/After 29 min I go on without an answer\.$/);
+  expect(await press(one, "Blue", rig.ada)).toBe("✅ Blue: Ada");
+  const two = await rig.heard(rig.ada, /Name \(2 of 3\)/);
+  expect(textOf(two)).toMatch(/Reply to this message\. After \d\d min/);
+  expect(two.versions.at(-1)?.replyMarkup).toBeUndefined();
+  // The answer's confirmation is lost: Telegram brings the reply again.
+  rig.telegram.faults.add({ fault: { cut: "before" }, method: "getUpdates" });
+  people.say(rig.ada, "Rex", { replyTo: two });
+  const three = await rig.heard(rig.ada, /Size \(3 of 3\)/);
+  expect(textOf(three)).toMatch(/Press, or reply to this message in your own words\./);
+  await isSettled(two, "✅ Rex: Ada");
+  people.say(rig.ada, "as a house", { replyTo: three });
+  await eventually("the agent is answered", () => main().answers.length === 1);
+  expect(main().answers[0]?.result).toEqual({
+    answers: {
+      q1: { answers: ["Blue"] },
+      q2: { answers: ["Rex"] },
+      q3: { answers: ["as a house"] },
+    },
+  });
+  await isSettled(three, "✅ as a house: Ada");
+  expect(main().started).toHaveLength(1);
+  main().end(id);
+  people.say(rig.ada, "too late", { replyTo: three });
+  await rig.heard(rig.ada, /did .*too late/s);
+}, 90_000);
+
+test("in a group only an owner's reply answers; another's is refused and starts nothing", async () => {
+  const { people } = rig.telegram;
+  const bob = people.person("Bob");
+  const group = people.group("Team", { members: [rig.ada, bob] });
+  const bridge = await rig.addSession(`telegram-g${-group.id}`);
+  people.say(group, "/start@argus_test_bot", { from: rig.ada });
+  await rig.heard(group, /I am here/);
+  people.say(group, "@argus_test_bot wait", { from: bob });
+  const { id } = await eventually("its turn", () => bridge.started[0]);
+  const questions = [{ id: "q", header: "Name", question: "Which?", options: null }];
+  bridge.ask(nextAsk++, id, "item/tool/requestUserInput", { questions });
+  const question = await rig.heard(group, /❓ Name/);
+  people.say(group, "Bobby", { from: bob, replyTo: question });
+  await rig.heard(group, /Only an owner may decide this/);
+  people.say(group, "Rex", { from: rig.ada, replyTo: question });
+  await eventually("the agent is answered", () => bridge.answers.length === 1);
+  expect(bridge.answers[0]?.result).toEqual({ answers: { q: { answers: ["Rex"] } } });
+  expect(bridge.started).toHaveLength(1);
+}, 60_000);
+
 test("every character of a command is seen: markup, hidden and turned ones, and how much is cut off", async () => {
   const command = `echo "<b>&amp;</b>" \u202e\u200b\u0007 # ${"x".repeat(9000)}`;
   await asks(main(), rig.ada, command);
