@@ -106,3 +106,23 @@ test("files stay within 300 lines and free of loose ends", () => {
     .map(({ path }) => path);
   expect({ long, loose }).toEqual({ long: [], loose: [] });
 });
+
+test("what the program loads is there without the packages for development", () => {
+  const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
+    dependencies: Record<string, string>;
+  };
+  // The gateway makes the devices' file by it.
+  const loaded = sources.filter(({ folder, path }) => {
+    return folder !== "scripts" || path === "scripts/bundle.ts";
+  });
+  const statement = /^import (?!type )[^"]*"([@a-z][^"]*)"|\bimport\("([@a-z][^"]*)"\)/gm;
+  const wrong = loaded.flatMap(({ path, text }) =>
+    [...text.matchAll(statement)]
+      .map(([, named, lazy]) => named ?? lazy ?? "")
+      .filter((name) => !name.startsWith("node:"))
+      .map((name) => /^(@[^/]+\/)?[^/]+/.exec(name)?.[0] ?? name)
+      .filter((name) => !dependencies[name])
+      .map((name) => `${path} imports ${name}`),
+  );
+  expect(wrong).toEqual([]);
+});
