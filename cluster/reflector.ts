@@ -4,7 +4,7 @@ import type { Logger } from "#lib/logger.ts";
 import { isExpired, isKubeError } from "./kube-error.ts";
 import type { KubeObject } from "./types.ts";
 import { isAtLeast, isComparable } from "./versions.ts";
-import { BrokenStreamError } from "./watch-events.ts";
+import { BrokenStreamError, ToldEvents } from "./watch-events.ts";
 import { type Change, isInitialEnd, WatchLeg, type WatchOptions } from "./watch-leg.ts";
 
 export interface ReflectorOptions extends WatchOptions {
@@ -59,8 +59,9 @@ class Reflector<T extends KubeObject> {
     this.#sink = sink;
     this.#signal = signal;
     this.#clock = options.clock ?? systemClock;
-    this.#first = new WatchLeg(options, false);
-    this.#second = new WatchLeg(options, true);
+    const told = new ToldEvents<T>();
+    this.#first = new WatchLeg(options, told, false);
+    this.#second = new WatchLeg(options, told, true);
   }
 
   async run(): Promise<void> {

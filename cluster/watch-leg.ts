@@ -5,7 +5,12 @@ import { collectionPath } from "./resources.ts";
 import { SilenceAlarm } from "./silence-alarm.ts";
 import type { KubeClient, KubeObject, KubeResponse, Resource } from "./types.ts";
 import { isAtLeast } from "./versions.ts";
-import { BrokenStreamError, type WatchEvent, watchEvents } from "./watch-events.ts";
+import {
+  BrokenStreamError,
+  type ToldEvents,
+  type WatchEvent,
+  watchEvents,
+} from "./watch-events.ts";
 
 export interface WatchOptions {
   kube: KubeClient;
@@ -45,12 +50,14 @@ export class WatchLeg<T extends KubeObject> {
   behind = false;
   readonly #options: WatchOptions;
   readonly #clock: Clock;
+  readonly #told: ToldEvents<T>;
   /** When the API server accepted the watch that runs. */
   #acceptedMs: number | undefined;
   #endsAtMs = 0;
 
-  constructor(options: WatchOptions, standby: boolean) {
+  constructor(options: WatchOptions, told: ToldEvents<T>, standby: boolean) {
     this.#options = options;
+    this.#told = told;
     this.#clock = options.clock ?? systemClock;
     this.standby = standby;
   }
@@ -117,7 +124,7 @@ export class WatchLeg<T extends KubeObject> {
     signal: AbortSignal,
   ): AsyncGenerator<Change<T>> {
     let last = from;
-    for await (const event of watchEvents<T>(body)) {
+    for await (const event of watchEvents(body, this.#told)) {
       if (signal.aborted) return;
       if (event.type === "ERROR") throw errorOf(this.#label(), event.object);
       // A streamed list comes in any order.
