@@ -98,8 +98,8 @@ const FAULTS: { name: string; strike: Strike; next?: Fault }[] = [
   { name: "503", strike: "reset", next: { kind: "status", status: 503 } },
 ];
 
-/** Seeds of which one strikes the first leg and one the second. */
-const LEGS = [1, 2];
+/** Seeds of which one strikes the older stream, which lists, and one the other. */
+const LEGS = [7, 1];
 
 test.each(FAULTS.flatMap((fault) => LEGS.map((leg) => ({ ...fault, leg }))))(
   "one leg meets $name (seed $leg): no moment without a watch, and what happens is told",

@@ -131,19 +131,28 @@ async function blindTimes(
   }
 }
 
-/** Milliseconds without a watch in the time after a fault, for each holder. */
+/** Of two streams the first of these strikes the older one, the second the other. */
+const EITHER = [7, 1];
+
+/** Milliseconds without a watch in the time after a fault, the most of two, for each holder. */
 async function blindAfter(
   holders: Holder[],
   { strike, next }: (typeof FAULTS)[number],
 ): Promise<number[]> {
-  const random = new RandomFaults(1);
-  const fromMs = Date.now();
-  for (const holder of holders) {
-    if (next) holder.next.push(next);
-    holder.proxy.strike(strike, random);
+  const most = holders.map(() => 0);
+  for (const seed of EITHER) {
+    const fromMs = Date.now();
+    for (const holder of holders) {
+      if (next) holder.next.push(next);
+      holder.proxy.strike(strike, new RandomFaults(seed));
+    }
+    await delay(GAP_MS);
+    for (const [index, { proxy }] of holders.entries()) {
+      const blindMs = GAP_MS * proxy.blindShare(fromMs, fromMs + GAP_MS);
+      most[index] = Math.max(most[index] ?? 0, blindMs);
+    }
   }
-  await delay(GAP_MS);
-  return holders.map(({ proxy }) => GAP_MS * proxy.blindShare(fromMs, fromMs + GAP_MS));
+  return most;
 }
 
 function rowsOf(made: {
