@@ -19,6 +19,7 @@ function world(objects: Rendered[]): Record<string, Endpoint> {
   return {
     controller: pod("controller"),
     gateway: pod("gateway"),
+    telegram: pod("telegram"),
     test: pod("test"),
     session: { namespace: NAMESPACE, labels: { "argus.dev/session": "main" } },
     neighbour: { namespace: NAMESPACE, labels: { app: "database" } },
@@ -101,6 +102,20 @@ test("the truth table of the installation as it is", async () => {
     ["gateway", "internet6", 443, true],
   ];
   expect(await wrongIn({}, table)).toEqual([]);
+});
+
+test("a bot that asks reaches Telegram, the gateway and, for its Lease, the API server; one that is posted to is reached", async () => {
+  const telegram = { enabled: true, existingSecret: "bot" };
+  const table = (isPosted: boolean): Case[] => [
+    ["telegram", "gateway", 8080, true],
+    ["telegram", "internet", 443, true],
+    ["telegram", "internet", API, !isPosted],
+    ["telegram", "session", 7777, false],
+    ["ingress", "telegram", 8083, isPosted],
+  ];
+  expect(await wrongIn({ telegram }, table(false))).toEqual([]);
+  const webhook = "https://bot.example.org/hook";
+  expect(await wrongIn({ telegram: { ...telegram, webhook } }, table(true))).toEqual([]);
 });
 
 test("who may come in is narrowed by values", async () => {

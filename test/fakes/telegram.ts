@@ -60,6 +60,8 @@ export interface FakeTelegram {
   file(id: string): Buffer;
   /** The first value other than undefined and false that `look` gives, now or after something happened. */
   waitFor<T>(what: string, look: () => T | undefined | false, timeoutMs?: number): Promise<T>;
+  /** From now on a webhook may have this certificate, PEM. */
+  trust(certificate: string): void;
   /** The network to Telegram is gone: connections end, new ones are refused. */
   goDown(): Promise<void>;
   comeBack(): Promise<void>;
@@ -94,6 +96,9 @@ export async function startTelegram(options: TelegramOptions = {}): Promise<Fake
     faults,
     calls: server.calls,
     waitFor: (what, look, timeoutMs) => waitFor(watchers, { what, look, timeoutMs }),
+    trust: (certificate) => {
+      telegram.updates.trusted = certificate;
+    },
     goDown: () => server.close(),
     comeBack: () => server.listen(),
     stop: async () => {

@@ -18,15 +18,16 @@ export function hasProxy(): boolean {
 export interface TlsProxy {
   /** `https://localhost:<port>`. */
   url: string;
-  /** What clients must trust, as an environment of Node. */
+  /** What clients must trust, as PEM and as an environment of Node. */
+  ca: string;
   env: { NODE_EXTRA_CA_CERTS: string };
   stop(): void;
 }
 
-/** Ends TLS in front of `target` (`host:port`) and cuts connections that pass no byte for `idleSeconds`; its files lie in `folder`. */
+/** Ends TLS on a free port, or on `port`, in front of `target` (`host:port`) and cuts connections that pass no byte for `idleSeconds`; its files lie in `folder`. */
 export async function startTlsProxy(
   folder: string,
-  { target, idleSeconds }: { target: string; idleSeconds: number },
+  { target, idleSeconds, ...at }: { target: string; idleSeconds: number; port?: number },
 ): Promise<TlsProxy> {
   const names = [{ type: 2 as const, value: "localhost" }];
   const { private: key, cert } = await generate([{ name: "commonName", value: "localhost" }], {
@@ -34,7 +35,7 @@ export async function startTlsProxy(
   });
   await writeFile(join(folder, "both.pem"), key + cert);
   await writeFile(join(folder, "ca.pem"), cert);
-  const port = await freePort();
+  const port = at.port ?? (await freePort());
   const config = `
 defaults
   mode http
@@ -56,6 +57,7 @@ backend gateway
   await eventually("the proxy listens", () => reachable(port));
   return {
     url: `https://localhost:${port}`,
+    ca: cert,
     env: { NODE_EXTRA_CA_CERTS: join(folder, "ca.pem") },
     stop: () => void child.kill(),
   };
@@ -68,7 +70,7 @@ const reachable = (port: number) =>
     socket.on("connect", () => socket.destroy());
   });
 
-const freePort = () =>
+export const freePort = () =>
   new Promise<number>((resolve) => {
     const server = createServer().listen(0, "127.0.0.1", () => {
       const address = server.address();

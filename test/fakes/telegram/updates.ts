@@ -25,6 +25,8 @@ const ON_REQUEST = new Set(["chat_member", "message_reaction", "message_reaction
  * webhook took them; one poll at a time, a newer one ends the older one; none while a webhook is set.
  */
 export class Updates {
+  /** PEM of a certificate that webhooks may have. */
+  trusted: string | undefined;
   readonly #clock: Clock;
   #queue: Queued[] = [];
   #nextId: number;
@@ -101,6 +103,7 @@ export class Updates {
       ? new Webhook(options, this.#clock, {
           next: () => this.pending[0],
           taken: (id) => this.#confirm(id + 1),
+          trusted: () => this.trusted,
         })
       : undefined;
     this.#webhook?.wake();

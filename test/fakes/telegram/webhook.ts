@@ -1,3 +1,4 @@
+import { Agent, fetch } from "undici";
 import type { Clock } from "#lib/clock.ts";
 import type { Update } from "./updates.ts";
 
@@ -13,6 +14,8 @@ interface Source {
   next: () => Update | undefined;
   /** The bot has taken it. */
   taken: (id: number) => void;
+  /** PEM of a certificate that is trusted beside the usual ones. */
+  trusted: () => string | undefined;
 }
 
 const TIMEOUT_MS = 60_000;
@@ -74,8 +77,11 @@ export class Webhook {
 
   /** Undefined = taken; else the pause that was asked for, 0 when none was. */
   async #post(update: Update): Promise<number | undefined> {
+    const ca = this.#source.trusted();
+    const agent = new Agent(ca === undefined ? {} : { connect: { ca } });
     try {
       const response = await fetch(this.url, {
+        dispatcher: agent,
         method: "POST",
         headers: {
           "content-type": "application/json",
@@ -91,6 +97,8 @@ export class Webhook {
     } catch {
       if (!this.#stop.signal.aborted) this.#failed("Connection refused");
       return 0;
+    } finally {
+      await agent.destroy();
     }
   }
 

@@ -5,11 +5,13 @@ import { expect, test } from "vitest";
 import { bridgeOptions } from "#cli/config/bridge.ts";
 import { controllerSettings } from "#cli/config/controller.ts";
 import { gatewaySettings } from "#cli/config/gateway.ts";
+import { telegramLease, telegramSettings } from "#cli/config/telegram.ts";
 import {
   controllerEnvironment,
   gatewayEnvironment,
   hasModel,
   sessionEnvironment,
+  telegramEnvironment,
   upSettings,
   type Wiring,
 } from "#cli/config/up.ts";
@@ -189,4 +191,24 @@ test("what up hands to its processes is what they accept", () => {
   expect(gateway.ARGUS_LISTEN).toEqual({ host: "127.0.0.1", port: 8080 });
   const controller = controllerSettings(controllerEnvironment({}, set, WIRING));
   expect(controller.ARGUS_GATEWAY_URL).toBe("http://127.0.0.1:8080");
+});
+
+const BOT = { ARGUS_TELEGRAM_TOKEN: "123456:abcdefghijkl", ARGUS_TELEGRAM_LEASE: "argus-telegram" };
+
+test("a bot takes turns by the Lease that it is told; with a webhook there is none", () => {
+  const own = { ARGUS_NAMESPACE: "team", ARGUS_IDENTITY: "pod-1" };
+  const lease = telegramLease(telegramSettings({ ...BOT, ...own }));
+  expect(lease).toEqual({ name: "argus-telegram", namespace: "team", identity: "pod-1" });
+  const alone = clean({ ...BOT, ARGUS_TELEGRAM_LEASE: undefined });
+  expect(telegramLease(telegramSettings(alone))).toBeUndefined();
+  const both = { ...BOT, ARGUS_TELEGRAM_WEBHOOK: "https://bot.example.org/hook" };
+  expect(problemsOf(() => telegramSettings(both))).toContain("needs no Lease");
+});
+
+test("the bot of argus up is alone, whatever its person's environment says", () => {
+  const set = upSettings(BOT);
+  const wiring = { gatewayPort: 1, gatewayTokenFile: "/t" } as Wiring;
+  const environment = telegramEnvironment(BOT, set, wiring);
+  expect(environment).toMatchObject({ ARGUS_TELEGRAM_TOKEN: BOT.ARGUS_TELEGRAM_TOKEN });
+  expect(environment).not.toHaveProperty("ARGUS_TELEGRAM_LEASE");
 });
