@@ -68,7 +68,7 @@ export class Calls {
     const { id, command } = request;
     const sessionId = request.sessionId ?? null;
     const params = parseJson(request.paramsJSON);
-    const { value } = parseParams(command, params);
+    const value = parseParams(command, params).value as Given;
     const asked = await this.#asked(request, value, sessionId);
     const effect = decide(await withoutLinks(await this.#options.policy()), asked);
     const audit = { invoke: id, command, session: sessionId, effect, preview: preview(asked) };
@@ -76,8 +76,10 @@ export class Calls {
     if (effect === "deny") throw new NodeError("DENIED", "this device's policy denies it");
     const known = this.#options.tools.jobs.byCall(id);
     // Allowed and started already, before a restart of this process.
-    if (effect === "ask" && !known) await this.#ask(request, asked, signal);
-    return runCommand(this.#options.tools, { command, params, callId: id, sessionId, signal });
+    const isDecided = known !== undefined || this.#isOwnTerminal(asked, value);
+    if (effect === "ask" && !isDecided) await this.#ask(request, asked, signal);
+    const caller = { callId: id, sessionId, by: asked.by };
+    return runCommand(this.#options.tools, { command, params, ...caller, signal });
   }
 
   #ask(request: InvokeRequest, asked: Asked, signal: AbortSignal): Promise<void> {
@@ -96,10 +98,9 @@ export class Calls {
 
   async #asked(
     { command, by }: InvokeRequest,
-    value: unknown,
+    { path, env, ...given }: Given,
     session: string | null,
   ): Promise<Asked> {
-    const { path, env, ...given } = value as Given;
     // Whoever feeds a program or ends it does that to what was started, where it was started.
     const { argv, cwd } = this.#jobOf(given, session) ?? given;
     const folder = path ?? (argv ? (cwd ?? this.#options.defaultCwd) : undefined);
@@ -111,6 +112,12 @@ export class Calls {
       ...(folder ? { folder: await realPath(folder) } : {}),
       ...(env ? { envNames: Object.keys(env) } : {}),
     };
+  }
+
+  /** Who was allowed a terminal may type into it: that is what it is for. */
+  #isOwnTerminal({ command, session, by }: Asked, { jobId }: Given): boolean {
+    if (jobId === undefined || !/^process\.(write|resize)$/.test(command)) return false;
+    return this.#options.tools.jobs.get(jobId, session).meta.terminalFor === by;
   }
 
   #jobOf({ jobId }: Given, session: string | null) {
@@ -137,6 +144,8 @@ async function withoutLinks(policy: Policy): Promise<Policy> {
 
 /** The words that would be written to a program, before its name. */
 function written({ command, paramsJSON }: InvokeRequest): string {
+  const { pty } = parseJson(paramsJSON) as { pty?: unknown };
+  if (command === "system.run" && pty) return "on a terminal, where more can be typed: ";
   if (command !== "process.write") return "";
   const { dataBase64 = "" } = parseJson(paramsJSON) as { dataBase64?: string };
   return `write ${JSON.stringify(Buffer.from(dataBase64, "base64").toString("utf8").slice(0, PREVIEW))} to: `;

@@ -11,11 +11,14 @@ import type { Files } from "./files.ts";
 import { type Job, KILL_GRACE_MS } from "./job.ts";
 import { type Caller, type Jobs, jobView, outputs } from "./jobs.ts";
 import { NodeError } from "./node-error.ts";
+import { findPty } from "./terminal.ts";
 import { sleepOr } from "./wait.ts";
 
 const TAIL_BYTES = 4000;
 /** All of stdin that a job gets. */
 export const MAX_STDIN_BYTES = 256 * 1024 * 1024;
+/** The same of one on a terminal; what its program does not read stays in its supervisor's memory. */
+export const MAX_TYPED_BYTES = 16 * 1024 * 1024;
 
 export interface Tools {
   jobs: Jobs;
@@ -67,6 +70,7 @@ async function ofJob(jobs: Jobs, name: CommandName, call: Call): Promise<object>
   if (name === "process.get") return { job: jobView(job) };
   if (name === "process.logs") return logs(job, call.params);
   if (name === "process.write") return write(job, call.params);
+  if (name === "process.resize") return resize(job, call.params);
   if (job.exit) throw new NodeError("NOT_RUNNING", `job ${jobId} has ended`);
   await job.kill(KILL_GRACE_MS);
   await job.ended;
@@ -87,13 +91,19 @@ const truncated = (
 async function write(job: Job, params: unknown): Promise<object> {
   const { jobId, dataBase64, offset, close } = COMMAND_PARAMS["process.write"].parse(params);
   const bytes = Buffer.from(dataBase64, "base64");
-  const stdinBytes = await job.write(bytes, { offset, close, maxBytes: MAX_STDIN_BYTES });
+  const maxBytes = job.meta.terminalFor === null ? MAX_STDIN_BYTES : MAX_TYPED_BYTES;
+  const stdinBytes = await job.write(bytes, { offset, close, maxBytes });
   return { jobId, stdinBytes };
 }
 
+async function resize(job: Job, params: unknown): Promise<object> {
+  const size = COMMAND_PARAMS["process.resize"].parse(params);
+  await job.resize(size);
+  return size;
+}
+
 async function run(tools: Tools, params: SystemRun, call: Call): Promise<object> {
-  if (params.pty)
-    throw new NodeError("UNSUPPORTED", "this device has no PTY support; run it without pty");
+  if (params.pty) await demandTerminals();
   if (params.cwd !== undefined && !isAbsolute(params.cwd))
     throw new NodeError("BAD_INPUT", "cwd: give an absolute path");
   const job = await tools.jobs.start(params, call);
@@ -109,6 +119,12 @@ async function run(tools: Tools, params: SystemRun, call: Call): Promise<object>
   if (job.exit) return finished(job, params.outputBytes ?? FOREGROUND_BYTES);
   await job.saveMeta({ backgrounded: true });
   return inBackground(job, params);
+}
+
+/** Said before anything is started. */
+async function demandTerminals(): Promise<void> {
+  const found = await findPty();
+  if ("missing" in found) throw new NodeError("UNSUPPORTED", found.missing);
 }
 
 const head = ({ meta, started }: Job) => ({

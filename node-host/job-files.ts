@@ -21,6 +21,8 @@ export const JobMeta = z.object({
   notifyOnExitMode: z.enum(["auto", "always", "never"]),
   /** Set when a call was answered while it still ran. */
   backgrounded: z.boolean(),
+  /** It runs on a terminal, for whom: what that one types into it was decided with its start. */
+  terminalFor: z.enum(["person", "agent"]).nullable().default(null),
   /** Its supervisor writes `starting`. */
   marksStart: z.boolean().default(false),
 });

@@ -19,9 +19,17 @@ export const JOB_FILES = {
   stdin: "stdin.log",
   /** Exists when nothing more will be appended. */
   stdinClosed: "stdin.closed",
+  /** {@link TerminalSize} of a job on a terminal, `80 24` and a newline, by the node-host. */
+  size: "size",
   /** Exists once nobody has to be told of the end any more. */
   told: "told",
 } as const;
+
+/** In characters. */
+export interface TerminalSize {
+  cols: number;
+  rows: number;
+}
 
 /** What the supervisor gets on its stdin, as one JSON value; the environment never touches the disk. */
 export interface SupervisorOrder {
@@ -33,6 +41,8 @@ export interface SupervisorOrder {
   /** Whether stdin is a pipe fed from the file; else it is /dev/null. */
   stdin: boolean;
   maxOutputBytes: number;
+  /** On a terminal of this size; its output is stdout, its input stdin. */
+  size?: TerminalSize;
 }
 
 /** Replaces a file at once and keeps it over a power cut. */

@@ -6,7 +6,7 @@ import { isErrno } from "#lib/errors.ts";
 import { endProcessTree, sameProcess } from "#lib/process-record.ts";
 import type { OutputName } from "#protocol/node.ts";
 import { JobExit, type JobMeta, JobStarted, readRecord } from "./job-files.ts";
-import { JOB_FILES, type SupervisorOrder, writeDurably } from "./job-folder.ts";
+import { JOB_FILES, type SupervisorOrder, type TerminalSize, writeDurably } from "./job-folder.ts";
 import { NodeError } from "./node-error.ts";
 import { JOB_MARK, SUPERVISOR_MARK } from "./supervisor.ts";
 
@@ -137,6 +137,13 @@ export class Job {
     if (!this.stdinWritable)
       throw new NodeError("NOT_RUNNING", "its stdin is closed; start it with stdin: true to write");
     if (size > maxBytes) throw new NodeError("TOO_LARGE", `stdin takes ${maxBytes} bytes in all`);
+  }
+
+  /** Of its terminal; the supervisor follows it. */
+  async resize({ cols, rows }: TerminalSize): Promise<void> {
+    if (this.exit || this.meta.terminalFor === null)
+      throw new NodeError("NOT_RUNNING", "it has ended, or it has no terminal");
+    await writeFile(this.file("size"), `${cols} ${rows}\n`, { mode: 0o600 });
   }
 
   /** Its process id; undefined when the job has ended. */

@@ -42,6 +42,7 @@ export interface OpenJob {
 export interface Caller {
   callId: string;
   sessionId: string | null;
+  by: "person" | "agent";
 }
 
 /** All jobs of this device: the folder is the truth, so a successor of this process finds them. */
@@ -96,13 +97,15 @@ export class Jobs {
     return job;
   }
 
-  #newMeta(params: SystemRun, caller: Caller): JobMeta {
+  #newMeta(params: SystemRun, { callId, sessionId, by }: Caller): JobMeta {
     const notify = params.notifyOnExit;
     return {
       version: 1,
       jobId: randomUUID(),
       nodeId: this.#options.nodeId,
-      ...caller,
+      callId,
+      sessionId,
+      terminalFor: params.pty ? by : null,
       argv: params.argv,
       cwd: params.cwd ?? this.#options.defaultCwd,
       stdinTextBytes: Buffer.byteLength(params.stdinText ?? ""),
@@ -118,9 +121,11 @@ export class Jobs {
   async #launch(job: Job, params: SystemRun): Promise<void> {
     const { meta } = job;
     await job.saveMeta();
-    const hasStdin = params.stdin === true || typeof params.stdinText === "string";
+    const size = sizeOf(params);
+    const isOpen = params.stdin === true || size !== undefined;
+    const hasStdin = isOpen || typeof params.stdinText === "string";
     if (hasStdin) await writeFile(job.file("stdin"), params.stdinText ?? "", { mode: 0o600 });
-    if (!params.stdin) await writeFile(job.file("stdinClosed"), "");
+    if (!isOpen) await writeFile(job.file("stdinClosed"), "");
     const order = {
       jobId: meta.jobId,
       argv: meta.argv,
@@ -132,6 +137,7 @@ export class Jobs {
       },
       stdin: hasStdin,
       maxOutputBytes: this.#options.maxOutputBytes ?? MAX_OUTPUT_BYTES,
+      ...(size ? { size } : {}),
     };
     const { supervisor, marks = {} } = this.#options;
     await job.launch(order, { command: supervisor, marks }, this.#signal);
@@ -204,6 +210,8 @@ export class Jobs {
 /** auto = only what went to the background. */
 const wantsNotice = ({ meta }: Job) =>
   meta.notifyOnExitMode === "always" || (meta.notifyOnExitMode === "auto" && meta.backgrounded);
+
+const sizeOf = ({ pty }: SystemRun) => (pty === true ? { cols: 80, rows: 24 } : pty || undefined);
 
 const RUNNING = {
   orphaned: false,

@@ -1,13 +1,14 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
-import { type FileHandle, open, stat } from "node:fs/promises";
+import { existsSync, watch } from "node:fs";
+import { type FileHandle, open, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
 import { errorMessage } from "#lib/errors.ts";
 import { endProcessTree, recordProcess } from "#lib/process-record.ts";
 import type { JobExit } from "./job-files.ts";
-import { JOB_FILES, type SupervisorOrder, writeDurably } from "./job-folder.ts";
+import { JOB_FILES, type SupervisorOrder, type TerminalSize, writeDurably } from "./job-folder.ts";
+import { startTerminal } from "./terminal.ts";
 
 /** Marks every process of a job, so that those which left its group are found. */
 export const JOB_MARK = "ARGUS_JOB_ID";
@@ -62,24 +63,67 @@ async function run(
   outputs: FileHandle[],
 ): Promise<Omit<JobExit, "endedAtMs" | "stdoutBytes" | "stderrBytes" | "orphaned">> {
   await writeDurably(join(folder, JOB_FILES.starting), "");
+  const program = await start(order, outputs);
+  if (program.pid === undefined) return { ...(await program.ended), timedOut: false };
+  const over = new AbortController();
+  const limit = limits(folder, order, program.pid, over.signal);
+  await writeStarted(folder, program.pid);
+  const feed = order.stdin ? feedStdin(folder, program, over.signal) : Promise.resolve();
+  const end = await program.ended;
+  over.abort();
+  await feed;
+  return { ...end, ...(await limit) };
+}
+
+/** A program that was started, or (without a pid) was not. */
+interface Program {
+  pid: number | undefined;
+  ended: Promise<End>;
+  /** Resolves when there is room for more. */
+  write: (bytes: Buffer, over: AbortSignal) => Promise<void>;
+  endInput: () => void;
+  resize?: (size: TerminalSize) => void;
+}
+
+function start(order: SupervisorOrder, outputs: FileHandle[]): Promise<Program> {
+  const env = { ...order.env, [JOB_MARK]: order.jobId };
+  const { size } = order;
+  if (size) return onTerminal({ ...order, env, size }, outputs[0]?.fd ?? -1);
+  return Promise.resolve(onFiles({ ...order, env }, outputs));
+}
+
+function onFiles(order: SupervisorOrder, outputs: FileHandle[]): Program {
   const [program = "", ...args] = order.argv;
   const child = spawn(program, args, {
     cwd: order.cwd,
-    env: { ...order.env, [JOB_MARK]: order.jobId },
+    env: order.env,
     stdio: [order.stdin ? "pipe" : "ignore", ...outputs.map(({ fd }) => fd)],
     detached: true,
     windowsHide: true,
   });
-  const ended = endOf(child);
-  if (child.pid === undefined) return { ...(await ended), timedOut: false };
-  const over = new AbortController();
-  const limit = limits(folder, order, child.pid, over.signal);
-  await writeStarted(folder, child.pid);
-  const feed = order.stdin ? feedStdin(folder, child, over.signal) : Promise.resolve();
-  const end = await ended;
-  over.abort();
-  await feed;
-  return { ...end, ...(await limit) };
+  // A program need not read its stdin to the end.
+  child.stdin?.on("error", () => undefined);
+  return {
+    pid: child.pid,
+    ended: endOf(child),
+    write: (bytes, over) => written(child, bytes, over),
+    endInput: () => child.stdin?.end(),
+  };
+}
+
+async function onTerminal(
+  order: SupervisorOrder & { size: TerminalSize },
+  output: number,
+): Promise<Program> {
+  try {
+    const terminal = await startTerminal(order, output);
+    const write = async (bytes: Buffer) => terminal.write(bytes);
+    return { ...terminal, write, endInput: () => terminal.end() };
+  } catch (error) {
+    const ended = { exitCode: null, signal: null, spawnError: errorMessage(error) };
+    const nothing = { write: async () => undefined, endInput: () => undefined };
+    return { pid: undefined, ended: Promise.resolve(ended), ...nothing };
+  }
 }
 
 /** How it ended; a program that could not be started has no exit code and no signal. */
@@ -137,17 +181,17 @@ async function isFull(folder: string, maxBytes: number): Promise<boolean> {
   return sizes.some((size) => size > maxBytes);
 }
 
-/** Copies what is appended to the stdin file until it is closed or the program ends. */
-async function feedStdin(folder: string, child: ChildProcess, over: AbortSignal): Promise<void> {
-  const { stdin } = child;
-  if (!stdin) return;
-  // A program need not read its stdin to the end.
-  stdin.on("error", () => undefined);
+/** Copies what is appended to the stdin file until it is closed or the program ends; follows the terminal's size. */
+async function feedStdin(folder: string, program: Program, over: AbortSignal): Promise<void> {
   const file = await open(join(folder, JOB_FILES.stdin), "r");
+  const appended = watching(join(folder, JOB_FILES.stdin), over);
+  let size = "";
   try {
     for (let offset = 0; !over.aborted; ) {
+      if (program.resize) size = await resized(folder, program.resize, size);
       // Looked at before reading: what was appended before the mark is read after it was seen.
       const closed = existsSync(join(folder, JOB_FILES.stdinClosed));
+      const change = appended.next();
       const { bytesRead, buffer } = await file.read(
         Buffer.alloc(COPY_BYTES),
         0,
@@ -155,13 +199,49 @@ async function feedStdin(folder: string, child: ChildProcess, over: AbortSignal)
         offset,
       );
       offset += bytesRead;
-      if (bytesRead === 0 && closed) return void stdin.end();
-      if (bytesRead === 0) await delay(STDIN_POLL_MS, undefined, { signal: over }).catch(() => 0);
-      else await written(child, buffer.subarray(0, bytesRead), over);
+      if (bytesRead === 0 && closed) return program.endInput();
+      if (bytesRead === 0) await Promise.race([change, pause(STDIN_POLL_MS, over)]);
+      else await program.write(buffer.subarray(0, bytesRead), over);
     }
   } finally {
+    appended.close();
     await file.close();
   }
+}
+
+const pause = (ms: number, over: AbortSignal) =>
+  delay(ms, undefined, { signal: over }).catch(() => undefined);
+
+/** Tells changes of a file; without a watch (no descriptors left) polling alone is slower, not wrong. */
+function watching(path: string, over: AbortSignal) {
+  let tell: () => void = () => undefined;
+  const start = () => {
+    try {
+      return watch(path, { signal: over }, () => tell()).on("error", () => undefined);
+    } catch {
+      return undefined;
+    }
+  };
+  const watcher = start();
+  const next = () =>
+    new Promise<void>((resolve) => {
+      tell = resolve;
+    });
+  return { next, close: () => watcher?.close() };
+}
+
+/** Gives the terminal its size when that has changed; a half written one is read again. */
+async function resized(
+  folder: string,
+  resize: (size: TerminalSize) => void,
+  before: string,
+): Promise<string> {
+  const written = await readFile(join(folder, JOB_FILES.size), "utf8").catch(() => before);
+  if (written === before) return before;
+  const [cols = 0, rows = 0] = written.split(" ").map(Number);
+  if (!(cols > 0 && rows > 0 && written.endsWith("\n"))) return before;
+  resize({ cols, rows });
+  return written;
 }
 
 function written(child: ChildProcess, bytes: Buffer, over: AbortSignal): Promise<void> {

@@ -6,10 +6,17 @@ export const MAX_STDIN_TEXT_BYTES = 1024 * 1024;
 /** Returned of each output by a call that waited for the end. */
 export const FOREGROUND_BYTES = 2 * 1024 * 1024;
 export const MAX_FILE_BYTES = 4 * 1024 * 1024;
+export const MAX_TERMINAL_SIDE = 2000;
 export const DEFAULT_YIELD_MS = 10_000;
 
 const path = z.string().min(1).max(4096);
 const jobId = z.string().min(1).max(128);
+
+/** In characters. */
+const TerminalSize = z.object({
+  cols: z.int().min(1).max(MAX_TERMINAL_SIDE),
+  rows: z.int().min(1).max(MAX_TERMINAL_SIDE),
+});
 
 /**
  * Runs `argv` without a shell. Waits for the end up to `yieldMs`, then leaves the job in the background. Result, ended in time:
@@ -36,7 +43,8 @@ export const SystemRun = z.object({
   outputBytes: z.int().min(0).max(FOREGROUND_BYTES).nullish(),
   /** Keep stdin open for `process.write`. */
   stdin: z.boolean().optional(),
-  pty: z.boolean().optional(),
+  /** On a terminal, where the device has them: its output is stdout, its input what `process.write` says. `true` = 80 × 24. */
+  pty: z.union([z.boolean(), TerminalSize]).optional(),
 });
 export type SystemRun = z.infer<typeof SystemRun>;
 
@@ -67,6 +75,9 @@ export const ProcessWrite = z.object({
   close: z.boolean().default(false),
 });
 
+/** The terminal of a job has another size: `{jobId, cols, rows}`; its program gets SIGWINCH. */
+export const ProcessResize = z.object({ jobId, ...TerminalSize.shape });
+
 /** `{path, dataBase64, bytes, size}`: up to `maxBytes` from `offset` of a regular file. */
 export const FileRead = z.object({
   path,
@@ -90,6 +101,7 @@ export const COMMAND_PARAMS = {
   "process.logs": ProcessLogs,
   "process.kill": ProcessKill,
   "process.write": ProcessWrite,
+  "process.resize": ProcessResize,
   "file.read": FileRead,
   "file.write": FileWrite,
   "file.list": FileList,

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { cp, mkdir, readFile, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -50,6 +51,8 @@ const renumbered = (version: string): Plugin => ({
 });
 /** Packages with machine code stay beside the bundle, as they are. */
 const NATIVE = ["bufferutil", "node-gyp-build"];
+/** Optional ones, and what they load for this system. */
+const TERMINALS = ["@lydell/node-pty", `@lydell/node-pty-${process.platform}-${process.arch}`];
 
 /**
  * Writes the program as plain JavaScript to `folder` (emptied first): `argus.js`, the state store's `worker.js`, shared chunks,
@@ -72,7 +75,7 @@ export async function bundle(folder: string, version?: string): Promise<void> {
     minifyWhitespace: true,
     minifySyntax: true,
     legalComments: "none",
-    external: NATIVE,
+    external: [...NATIVE, ...TERMINALS],
     plugins: [requiredHttp, builtinAbort, ...(version ? [renumbered(version)] : [])],
     banner: { js: REQUIRE },
     logLevel: "warning",
@@ -83,6 +86,10 @@ export async function bundle(folder: string, version?: string): Promise<void> {
   for (const name of NATIVE) {
     const from = dirname(require.resolve(`${name}/package.json`));
     await cp(from, join(folder, "node_modules", name), { recursive: true });
+  }
+  for (const name of TERMINALS) {
+    const from = join(root, "node_modules", name);
+    if (existsSync(from)) await cp(from, join(folder, "node_modules", name), { recursive: true });
   }
 }
 
@@ -100,7 +107,7 @@ export async function bundleNodeHost(file: string): Promise<void> {
     minifySyntax: true,
     legalComments: "none",
     // ws does without them.
-    external: ["bufferutil", "utf-8-validate"],
+    external: ["bufferutil", "utf-8-validate", ...TERMINALS],
     banner: { js: REQUIRE },
     logLevel: "warning",
   });

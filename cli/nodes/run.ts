@@ -13,6 +13,7 @@ import type { NodesCommand } from "./commands.ts";
 import { type GatewayLink, sessionOf, withLink } from "./link.ts";
 import { OutputWriter } from "./output.ts";
 import { sayQueued } from "./queued.ts";
+import { LocalTerminal } from "./terminal.ts";
 
 export interface RunCommand extends NodesCommand {
   node: string;
@@ -23,6 +24,8 @@ export interface RunCommand extends NodesCommand {
   /** How long it may wait for a device that is away: `24h`. */
   queue?: string;
   raw?: boolean;
+  /** On a terminal, which is ours. */
+  tty?: boolean;
 }
 
 const RETRY = { baseMs: 200, maxMs: 5000 };
@@ -32,13 +35,16 @@ const Started = z.object({ jobId: z.string() });
 
 /**
  * Runs a program on a device as `ssh` would: its outputs are ours, its exit code is ours. A lost connection is made again and the
- * output goes on where it was. Ctrl-C ends the program.
+ * output goes on where it was. Ctrl-C ends the program; on a terminal (`tty`) every key is the program's, and `~.` leaves it.
  */
 export async function run(command: RunCommand): Promise<number> {
   tuneCollector();
+  if (command.tty && command.queue)
+    throw new ArgusError("InvalidInput", "a terminal does not wait: give -t or --queue");
   const work = new RemoteRun(command, findGateway(command));
   process.once("SIGINT", () => void work.interrupt());
   process.once("SIGTERM", () => void work.interrupt());
+  if (command.tty) process.once("SIGHUP", () => void work.interrupt());
   return await work.done();
 }
 
@@ -52,12 +58,17 @@ class RemoteRun {
   readonly #writers: Record<OutputName, OutputWriter>;
   #jobId: string | undefined;
   #interrupted = false;
+  readonly #terminal: LocalTerminal | undefined;
+  /** The person leaves the program, which runs on. */
+  readonly #leaving = new AbortController();
 
   constructor(command: RunCommand, gateway: ClientFile) {
     this.#command = command;
     this.#gateway = gateway;
     this.#session = sessionOf(command.session, command.node);
-    const { raw = false } = command;
+    const { tty = false, raw = tty } = command;
+    this.#terminal = tty ? new LocalTerminal() : undefined;
+    void this.#terminal?.left.then(() => this.#leaving.abort());
     this.#writers = {
       stdout: new OutputWriter(process.stdout, raw),
       stderr: new OutputWriter(process.stderr, raw),
@@ -65,12 +76,33 @@ class RemoteRun {
   }
 
   async done(): Promise<number> {
+    let isClean = false;
+    try {
+      const code = await this.#followed();
+      isClean = !this.#leaving.signal.aborted;
+      return code;
+    } finally {
+      this.#terminal?.end(isClean);
+      if (this.#leaving.signal.aborted) this.#sayLeft();
+    }
+  }
+
+  #sayLeft(): void {
+    const { node } = this.#command;
+    process.stderr.write(
+      `argus: left; it runs on as ${this.#jobId}: argus jobs kill ${node} ${this.#jobId} ends it\n`,
+    );
+  }
+
+  async #followed(): Promise<number> {
+    const { signal } = this.#leaving;
     let lastContact = Date.now();
     for (let attempt = 0; ; attempt += 1) {
       try {
         const end = await withLink(this.#gateway, this.#session, (link) => {
           attempt = 0;
           return this.#follow(link).finally(() => {
+            this.#terminal?.detach();
             lastContact = Date.now();
           });
         });
@@ -80,7 +112,8 @@ class RemoteRun {
       } catch (error) {
         const passes = error instanceof ArgusError && error.code === "Unavailable";
         if (!passes || Date.now() - lastContact > GIVE_UP_MS) throw error;
-        await systemClock.sleep(backoffMs(attempt, RETRY));
+        await systemClock.sleep(backoffMs(attempt, RETRY), signal).catch(() => undefined);
+        if (signal.aborted) return EXIT.ok;
       }
     }
   }
@@ -90,6 +123,7 @@ class RemoteRun {
     const answer = this.#jobId === undefined ? await this.#start(link) : undefined;
     const queued = answer && sayQueued(answer);
     if (queued !== undefined) return queued;
+    if (this.#jobId === undefined) this.#terminal?.begin();
     this.#jobId ??= Started.parse(answer?.payload).jobId;
     if (this.#interrupted) await this.#kill(link);
     const ended = this.#outputs(link);
@@ -97,11 +131,19 @@ class RemoteRun {
     const { node } = this.#command;
     const where = { node, jobId: this.#jobId, stdoutOffset, stderrOffset };
     await link.request("argus/node/stream/open", { streamId: 1, ...where });
-    return await Promise.race([ended, link.closed.then((error) => Promise.reject(error))]);
+    this.#terminal?.attach({ link, node, jobId: this.#jobId });
+    const left = aborted(this.#leaving.signal).then(() => EXIT.ok);
+    return await Promise.race([ended, left, link.closed.then((error) => Promise.reject(error))]);
   }
 
   async #start(link: GatewayLink): Promise<NodeAnswer> {
-    const { node, argv, cwd, env = [], timeout, queue } = this.#command;
+    const { node, argv, cwd, env = [], timeout, queue, environment } = this.#command;
+    const terminal = this.#terminal && { pty: this.#terminal.size };
+    // Programs draw for the terminal that they are shown on.
+    const given = {
+      ...(terminal && environment.TERM ? { TERM: environment.TERM } : {}),
+      ...environmentOf(env),
+    };
     const params = {
       argv,
       // Followed here, by its output; its end is nobody else's business.
@@ -109,7 +151,8 @@ class RemoteRun {
       notifyOnExit: false,
       outputBytes: 0,
       ...(cwd ? { cwd } : {}),
-      ...(env.length > 0 ? { env: environmentOf(env) } : {}),
+      ...(Object.keys(given).length > 0 ? { env: given } : {}),
+      ...terminal,
       ...(timeout ? { timeoutMs: Number(timeout) * 1000 } : {}),
     };
     const wait = queue === undefined ? {} : { queueForMs: durationMs(queue) };
@@ -148,6 +191,11 @@ class RemoteRun {
     await link.request("argus/node/invoke", { node, command: "process.kill", params });
   }
 }
+
+const aborted = (signal: AbortSignal) =>
+  new Promise<void>((resolve) => {
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
 
 function environmentOf(pairs: string[]): Record<string, string> {
   return Object.fromEntries(

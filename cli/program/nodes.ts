@@ -19,6 +19,10 @@ export function addNodes(program: Command, environment: Environment): void {
       "--queue <duration>",
       "a device that is away gets it when it comes back within that time (alone: 24h)",
     )
+    .option(
+      "-t, --tty",
+      "on a terminal: every key goes to the program; ~. at the beginning of a line leaves it",
+    )
     .option("--raw", "leave control characters as they are, also on a terminal")
     .action((node, words, options) =>
       runCommand(async () => {

@@ -46,6 +46,7 @@ export const REPEATABLE: ReadonlySet<string> = new Set([
   "process.get",
   "process.logs",
   "process.kill",
+  "process.resize",
   "file.read",
   "file.list",
 ]);

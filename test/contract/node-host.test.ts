@@ -33,7 +33,8 @@ test("system.run answers with the end, both outputs and their sizes", async () =
   });
   expect(await run(["/no/such/program"])).toMatchObject({ error: "SPAWN_FAILED" });
   expect(await gateway.invoke("system.run", { argv: [] })).toMatchObject({ error: "BAD_INPUT" });
-  expect(await run(["true"], { pty: true })).toMatchObject({ error: "UNSUPPORTED" });
+  const onTerminal = await run(["sh", "-c", "test -t 0 && stty size"], { pty: true });
+  expect(onTerminal).toMatchObject({ exitCode: 0, stdout: "24 80\r\n" });
   expect(await gateway.invoke("no.such")).toMatchObject({ error: "UNSUPPORTED" });
 });
 

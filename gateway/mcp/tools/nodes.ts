@@ -32,7 +32,7 @@ export const nodeInvoke = tool({
   name: "node_invoke",
   title: "Run a command on a node",
   description: [
-    'Asks a node. system.run {"argv":["ls","-l"],"cwd"?,"env"?,"stdinText"?,"yieldMs"?,"timeoutMs"?} runs a program (no shell) and answers',
+    'Asks a node. system.run {"argv":["ls","-l"],"cwd"?,"env"?,"stdinText"?,"yieldMs"?,"timeoutMs"?,"pty"?} runs a program (no shell) and answers',
     "with its output, or after yieldMs (default 10000) with a jobId while it runs on; its end then wakes this session.",
     'system.which {"bin"}, file.read {"path","offset"?,"maxBytes"?}, file.write {"path","dataBase64"}, file.list {"path"}.',
     "For running programs there are job_list, job_output, job_write and job_kill. The device's owner may be asked first.",
