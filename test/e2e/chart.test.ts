@@ -14,7 +14,14 @@ import { askedBy, compareRights, grantedTo } from "#test/support/rbac.ts";
 import { laterChart, Release } from "#test/support/release.ts";
 import { runProgram } from "#test/support/run-program.ts";
 import { deathsAreNamed } from "./support/deaths.ts";
-import { type Chat, whileTheBotIsReplaced, withDevice, withTelegram } from "./support/people.ts";
+import { NODE_VALUES, Person, podIsANode, withOwnServer } from "./support/nodes.ts";
+import {
+  type Chat,
+  serviceUrl,
+  whileTheBotIsReplaced,
+  withDevice,
+  withTelegram,
+} from "./support/people.ts";
 import { forwarded } from "./support/port-forward.ts";
 import { isTold, namesTheRule, refusedAtOnce, WRONGS } from "./support/wrongs.ts";
 
@@ -142,26 +149,40 @@ else
     test.skipIf(Boolean(process.env.KUBECONFIG))(
       "a person talks in Telegram, and the agent works on a device that joined from outside through TLS",
       { timeout: 600_000 },
-      () => withTelegram(HOST, (chat) => people(release("e2e-people"), chat, values)),
+      async () => {
+        if (!model) throw new Error("this cluster's pods reach no model of this machine");
+        const given = { model, values };
+        await withTelegram(HOST, (chat) => people(release("e2e-people"), chat, given));
+      },
     );
   });
 
-async function people(argus: Release, chat: Chat, values: Values): Promise<void> {
+async function people(
+  argus: Release,
+  chat: Chat,
+  { model, values }: { model: FakeModel; values: Values },
+): Promise<void> {
   await argus.makeNamespace();
-  const all = { ...values, ...chat.values };
+  const all = { ...values, ...chat.values, ...NODE_VALUES };
   await argus.helm("install", [CHART, "--wait", "--timeout", "3m"], all);
   await argus.ok(["apply", "-f", join(ROOT, "examples", "codex.yaml")]);
   await argus.ok([...READY, "argussession/codex", "--timeout=150s"]);
   await chat.ask("good morning", "You said: good morning");
   await whileTheBotIsReplaced(argus, chat);
   const token = await adminToken(argus);
+  const person = new Person({ url: await serviceUrl(argus), token });
   await withDevice(argus, { nodeId: "laptop", session: "codex", token }, async (host) => {
     await chat.ask("tool: mcp__argus/nodes_list {}", "laptop");
     const params = { argv: ["sh", "-c", "echo from afar in $HOME"] };
     const call = { node: "laptop", command: "system.run", params };
     const text = `tool: mcp__argus/node_invoke ${JSON.stringify(call)}`;
     await chat.ask(text, `from afar in ${host.folder}`);
+    await person.agentFollows("codex", "laptop");
+    await person.streams("codex", "laptop");
   });
+  await withOwnServer(argus, { host: HOST, model, person }, (session) =>
+    podIsANode(argus, person, session),
+  );
   await remove(argus);
 }
 

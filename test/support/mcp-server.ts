@@ -12,7 +12,13 @@ export interface McpServerProcess {
 }
 
 /** Somebody's MCP server with one tool, as the SDK makes it; without the header `x-key` nobody gets in. */
-export async function startMcpServer({ key }: { key: string }): Promise<McpServerProcess> {
+export async function startMcpServer({
+  key,
+  host = "127.0.0.1",
+}: {
+  key: string;
+  host?: string;
+}): Promise<McpServerProcess> {
   const requests: IncomingHttpHeaders[] = [];
   const http = createServer((request, response) => {
     if (request.headers["x-key"] !== key) {
@@ -29,10 +35,10 @@ export async function startMcpServer({ key }: { key: string }): Promise<McpServe
     response.once("close", () => void server.close());
     void server.connect(transport as never).then(() => transport.handleRequest(request, response));
   });
-  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
+  await new Promise<void>((resolve) => http.listen(0, host, resolve));
   const { port } = http.address() as AddressInfo;
   return {
-    url: `http://127.0.0.1:${port}/mcp`,
+    url: `http://${host}:${port}/mcp`,
     requests,
     close: async () => {
       http.closeAllConnections();

@@ -42,21 +42,27 @@ export async function withTelegram(host: string, use: (chat: Chat) => Promise<vo
   }
 }
 
+/** The gateway's Service, which this machine reaches as pods do. */
+export async function serviceUrl(argus: Release): Promise<string> {
+  const { spec } = await argus.get<{ spec: { clusterIP: string; ports: { port: number }[] } }>(
+    "service/argus-gateway",
+  );
+  return `http://${spec.clusterIP}:${spec.ports[0]?.port}`;
+}
+
 /** A device that joins from outside, through TLS in front of the gateway's Service, for as long as `use` runs. */
 export async function withDevice<T>(
   argus: Release,
   { nodeId, session, token }: { nodeId: string; session: string; token: string },
   use: (host: NodeHostProcess) => Promise<T>,
 ): Promise<T> {
-  const { spec } = await argus.get<{ spec: { clusterIP: string; ports: { port: number }[] } }>(
-    "service/argus-gateway",
-  );
-  const inside = `${spec.clusterIP}:${spec.ports[0]?.port}`;
+  const url = await serviceUrl(argus);
+  const inside = url.replace("http://", "");
   const folder = await mkdtemp(join(tmpdir(), "argus-ingress-"));
   const proxy = await startTlsProxy(folder, { target: inside, idleSeconds: IDLE_SECONDS });
   const host = await NodeHostProcess.make();
   try {
-    const gateway = { url: `http://${inside}`, token };
+    const gateway = { url, token };
     await pair(gateway, host, { nodeId, session, url: proxy.url, env: proxy.env });
     host.start(["run"], proxy.env);
     await connected(gateway, nodeId, session);
