@@ -165,12 +165,14 @@ spec:
   await up.kubectl(["apply", "-f", "-"], object);
   await up.kubectl(["wait", "--for=condition=Ready", `asess/${name}`, "--timeout=60s"]);
   const client = await up.connect({ session: name });
-  const text = 'tool: mcp__tickets/lookup {"id":7}';
-  const { inputId } = await client.request("argus/input/enqueue", { text });
-  await client.waitFor(
-    "the turn's end",
-    ({ method, params }) => method === "argus/input/ended" && params?.id === inputId,
-  );
+  // A first turn begins without a server that is slow to start.
+  for (const text of ["hello", 'tool: mcp__tickets/lookup {"id":7}']) {
+    const { inputId } = await client.request("argus/input/enqueue", { text });
+    await client.waitFor(
+      "the turn's end",
+      ({ method, params }) => method === "argus/input/ended" && params?.id === inputId,
+    );
+  }
   expect(model.requests.at(-1)?.outputs.join()).toContain("ticket 7 is open");
   await client.close();
   const look = "cat ~/.codex/config.toml; env; tr '\\0' ' ' < /proc/self/environ";
