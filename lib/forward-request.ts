@@ -33,7 +33,7 @@ export async function forwardRequest(
   response: ServerResponse,
 ): Promise<void> {
   const { dispatcher, url, headers, maxBodyBytes, refusal } = upstream;
-  const method = (request.method ?? "GET") as Dispatcher.HttpMethod;
+  const { method = "GET" } = request;
   const gone = new AbortController();
   response.once("close", () => gone.abort());
   try {
