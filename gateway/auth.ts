@@ -9,8 +9,8 @@ import type { PodTokens } from "./pod-tokens.ts";
 
 export type Principal =
   | { kind: "admin" }
-  /** `expiresAt` in ms since the epoch. */
-  | { kind: "client"; grants: Grant[]; expiresAt: number }
+  /** `expiresAt` in ms since the epoch; `person`: the name that the token was made for. */
+  | { kind: "client"; grants: Grant[]; expiresAt: number; person?: string }
   | { kind: "pod"; session: string; podUid: string }
   | { kind: "controller" };
 

@@ -17,8 +17,17 @@ export const Grant = z.object({
 });
 export type Grant = z.infer<typeof Grant>;
 
+/** Whose token it is, for people who read what was decided with it. */
+const PersonName = z
+  .string()
+  .trim()
+  .min(1)
+  .max(64)
+  .regex(/^[^\p{C}]+$/u, "give a name without control characters");
+
 const ClientClaims = z.object({
   kind: z.literal("client"),
+  person: PersonName.optional(),
   sessions: z.array(Grant).min(1).max(32),
   /** Seconds since the epoch. */
   exp: z.int(),
@@ -27,6 +36,7 @@ const ClientClaims = z.object({
 /** Body of `POST /tokens`. */
 export const TokenRequest = z.object({
   kind: z.literal("client").default("client"),
+  person: PersonName.optional(),
   sessions: z.array(z.string().min(1).max(253)).min(1).max(32),
   ttlSeconds: z.int().min(1).max(MAX_TTL_SECONDS).default(DEFAULT_TTL_SECONDS),
 });
@@ -41,13 +51,14 @@ export interface IssueContext {
 
 /** Signs a token for these sessions. Throws `NotFound` naming the first that does not exist. */
 export async function issueClientToken(
-  { sessions, ttlSeconds }: TokenRequest,
+  { sessions, ttlSeconds, person }: TokenRequest,
   { keys, session, now }: IssueContext,
 ): Promise<{ token: string; expiresAt: string }> {
   const grants = sessions.map((name) => grant(name, session(name)));
   const iat = Math.floor(now / 1000);
   const exp = iat + ttlSeconds;
-  const claims = { iss: ISSUER, aud: AUDIENCE, kind: "client", sessions: grants, iat, exp };
+  const about = { iss: ISSUER, aud: AUDIENCE, kind: "client", sessions: grants, iat, exp };
+  const claims = { ...about, ...(person === undefined ? {} : { person }) };
   return {
     token: await keys.signKept(claims),
     expiresAt: new Date(exp * 1000).toISOString(),
@@ -63,14 +74,15 @@ function grant(name: string, session: ArgusSession | undefined): Grant {
   return { name, uid: session.metadata.uid, generation: session.spec.tokenGeneration };
 }
 
-/** Sessions and expiry (ms) of a client token; undefined when it is not one of ours or has expired. */
+/** Sessions, expiry (ms) and person of a client token; undefined when it is not one of ours or has expired. */
 export async function readClientToken(
   token: string,
   keys: KeyRing,
-): Promise<{ grants: Grant[]; expiresAt: number } | undefined> {
+): Promise<{ grants: Grant[]; expiresAt: number; person?: string } | undefined> {
   const claims = ClientClaims.safeParse(await keys.verify(token, AUDIENCE));
   if (!claims.success) return undefined;
-  return { grants: claims.data.sessions, expiresAt: claims.data.exp * 1000 };
+  const { sessions: grants, exp, person } = claims.data;
+  return { grants, expiresAt: exp * 1000, ...(person === undefined ? {} : { person }) };
 }
 
 /** Whether a grant still opens this session. */

@@ -60,13 +60,14 @@ export class NodeAsks implements ApprovalListener {
   }
 
   /** It was decided, here or elsewhere, or nobody needs that any more. */
-  ended({ session, row }: Question, { how }: ApprovalEnd): void {
+  ended({ session, row }: Question, end: ApprovalEnd): void {
     // The question's own time ends it in the chat.
-    if (how === "expired") return;
+    if (end.how === "expired") return;
+    const words = wordsOfEnd(end);
     const done = async () => {
       const { state } = await this.#options.lanes.of(session);
       const { id } = state.current.asks.find(({ key }) => key === keyOf(row.approvalId)) ?? {};
-      if (id !== undefined) await state.update((document) => closeAsk(document, id, WORDS[how]));
+      if (id !== undefined) await state.update((document) => closeAsk(document, id, words));
     };
     done().catch((error: unknown) => this.#failed(session, error));
   }
@@ -97,11 +98,12 @@ export class NodeAsks implements ApprovalListener {
   }
 }
 
-const WORDS = {
-  accept: "☑️ Allowed elsewhere.",
-  decline: "☑️ Refused elsewhere.",
-  withdrawn: "⏹ Nobody needs this any more.",
-};
+/** Who decided it is said in the chat, as it is of a decision in it. */
+function wordsOfEnd(end: Exclude<ApprovalEnd, { how: "expired" }>): string {
+  if (end.how !== "accept" && end.how !== "decline") return "⏹ Nobody needs this any more.";
+  const what = end.how === "accept" ? "Allowed" : "Refused";
+  return `☑️ ${what} elsewhere: ${visible(end.by)}`;
+}
 
 const keyOf = (approvalId: string) => `node/${approvalId}`;
 

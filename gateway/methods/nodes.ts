@@ -63,12 +63,18 @@ function called(method: NodeMethod): CallerMethod {
         nodes: caller.context.nodes,
         session: await caller.session(),
         isAdmin: caller.principal.kind === "admin",
-        by: caller.principal.kind === "admin" ? "the owner" : "a person of the session",
+        by: personOf(caller.principal),
         streams: caller.streams?.(),
       },
       params,
     )),
   });
+}
+
+/** Who decides, for people: the name in the token, where it has one. */
+function personOf(principal: Caller["principal"]): string {
+  if (principal.kind === "admin") return "the owner";
+  return (principal.kind === "client" && principal.person) || "a person of the session";
 }
 
 async function list({ nodes, session, isAdmin }: NodeCaller, params: unknown) {
@@ -98,7 +104,7 @@ async function refuse({ nodes, session, by }: NodeCaller, params: unknown) {
   const { code } = NodeCodeParams.parse(params);
   if (nodes.devices.refuse(code)) return { refused: "device" };
   const approval = nodes.answer(session, code, { decision: "decline", by });
-  return { refused: "command", approval };
+  return { refused: "command", approval, by };
 }
 
 async function revoke({ nodes, session, isAdmin }: NodeCaller, params: unknown) {
@@ -115,7 +121,7 @@ async function approve({ nodes, session, by }: NodeCaller, params: unknown): Pro
   const device = await nodes.devices.approve(session, code);
   if (!device) {
     const approval = nodes.answer(session, code, { decision: "accept", by });
-    return { approved: "command", approval };
+    return { approved: "command", approval, by };
   }
   const { id: nodeId, name: displayName, platform, sessions } = device;
   const names = sessions.map(({ name }) => name);

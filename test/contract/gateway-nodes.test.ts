@@ -8,6 +8,7 @@ import { CHANNEL } from "#protocol/channel.ts";
 import { type AskNotice, CHANNEL_ASK } from "#protocol/channel-asks.ts";
 import type { ApprovalRow } from "#protocol/node-methods.ts";
 import { AdapterPeer } from "#test/support/adapter-peer.ts";
+import { argus } from "#test/support/argus-up.ts";
 import { Cutter } from "#test/support/cutter.ts";
 import { clientOf, connected, joined, pair } from "#test/support/devices.ts";
 import { eventually } from "#test/support/eventually.ts";
@@ -165,6 +166,16 @@ test("what a device's policy asks about runs only after its owner's word, and no
   expect(await client.request("argus/node/pending")).toMatchObject({ approvals: [] });
 });
 
+/** A client's token that names its person. */
+async function tokenOf(name: string, session: string): Promise<string> {
+  const answer = await fetch(`${rig.url}/tokens`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${ADMIN}`, "content-type": "application/json" },
+    body: JSON.stringify({ sessions: [session], person: name }),
+  });
+  return z.object({ token: z.string() }).parse(await answer.json()).token;
+}
+
 test("what a device asks is asked in the session's chat too, and what is decided elsewhere is said there", async () => {
   await device("laptop", { default: "ask" });
   const client = await person();
@@ -192,9 +203,12 @@ test("what a device asks is asked in the session's chat too, and what is decided
   const { approvals } = (await client.request("argus/node/pending")) as unknown as {
     approvals: ApprovalRow[];
   };
-  await client.request("argus/node/refuse", { code: approvals[0]?.approvalId });
+  const token = await tokenOf("Bea", "a");
+  const about = `--session a --url ${rig.url} --token ${token}`.split(" ");
+  const refusal = await argus(["approve", "--refuse", approvals[0]?.approvalId ?? "", ...about]);
+  expect(refusal).toMatchObject({ code: 0 });
   expect(await second).toMatchObject({ ok: false, error: { code: "DENIED" } });
-  expect((await asked("sh -c echo no", true)).outcome).toMatch(/Refused elsewhere/);
+  expect((await asked("sh -c echo no", true)).outcome).toBe("☑️ Refused elsewhere: Bea");
   const third = await client.request("argus/node/invoke", { ...sh("echo late"), timeoutMs: 300 });
   expect(third).toMatchObject({ ok: false, error: { code: "DENIED" } });
 });
