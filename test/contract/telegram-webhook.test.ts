@@ -1,9 +1,13 @@
 import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { secretOf } from "#bot/inbound/webhook.ts";
 import { BotRig } from "#test/support/bot-rig.ts";
 import { eventually } from "#test/support/eventually.ts";
+import { hasProxy, startTlsProxy } from "#test/support/tls-proxy.ts";
 
 let rig: BotRig;
 let url: string;
@@ -113,3 +117,24 @@ test("a bot that asks for its updates takes an old webhook away; one with a webh
   await rig.heard(rig.ada, /did posted/);
   expect(started()).toEqual(["asked for", "posted"]);
 }, 60_000);
+
+test.skipIf(!hasProxy())(
+  "TLS may end in front of the bot: what is posted there is answered",
+  async () => {
+    const listen = { host: "127.0.0.1", port: await freePort() };
+    const folder = await mkdtemp(join(tmpdir(), "argus-webhook-"));
+    const target = `${listen.host}:${listen.port}`;
+    const proxy = await startTlsProxy(folder, { target, idleSeconds: 60 });
+    try {
+      await rig.stopBot();
+      rig.telegram.trust(proxy.ca);
+      await rig.startBot({ webhook: { url: `${proxy.url}/hook`, listen } });
+      rig.telegram.people.say(rig.ada, "by TLS");
+      await rig.heard(rig.ada, /did by TLS/);
+    } finally {
+      proxy.stop();
+      await rm(folder, { recursive: true });
+    }
+  },
+  60_000,
+);
