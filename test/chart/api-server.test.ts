@@ -37,6 +37,41 @@ else
     const release = (version: Helm, namespace: string) =>
       new Release({ version, kubeconfig: plane.kubeconfig(), namespace });
 
+    test.for(HELMS)(
+      "%s: a bot that asks becomes one that is posted to, and back",
+      async (version) => {
+        const argus = release(version, `bot-${version}`);
+        await argus.makeNamespace();
+        const bot = { enabled: true, token: "123456:secret-of-botfather" };
+        const look = async () => {
+          const { spec } = await argus.get<{
+            spec: { replicas: number; strategy: { type: string } };
+          }>("deployment/argus-telegram");
+          const lease = await argus.run(["get", "lease/argus-telegram"]);
+          const binding = await argus.run(["get", "rolebinding/argus-telegram"]);
+          return [spec.replicas, spec.strategy.type, lease.code === 0, binding.code === 0];
+        };
+        const asking = [2, "RollingUpdate", true, true];
+        await argus.helm("install", [CHART], { telegram: { ...bot, replicas: 2 } });
+        expect(await look()).toEqual(asking);
+        // What its holder writes is not the chart's: an upgrade leaves it.
+        const held = JSON.stringify({ spec: { holderIdentity: "pod-1" } });
+        await argus.ok(["patch", "lease", "argus-telegram", "--type=merge", "-p", held]);
+        await argus.helm("upgrade", [CHART], {
+          telegram: { ...bot, replicas: 2, session: "other" },
+        });
+        const lease = await argus.get<{ spec: object }>("lease/argus-telegram");
+        expect(lease.spec).toMatchObject({ holderIdentity: "pod-1" });
+        const webhook = "https://bot.example.org/hook";
+        await argus.helm("upgrade", [CHART], { telegram: { ...bot, webhook } });
+        expect(await look()).toEqual([1, "Recreate", false, false]);
+        await argus.helm("upgrade", [CHART], { telegram: { ...bot, replicas: 2 } });
+        expect(await look()).toEqual(asking);
+        await argus.helm("uninstall");
+        await argus.ok(["delete", "crd", "argussessions.argus.dev", "arguscrons.argus.dev"]);
+      },
+    );
+
     test.for(HELMS)("%s: install, upgrade, rollback, uninstall, install again", async (version) => {
       const argus = release(version, `life-${version}`);
       await argus.makeNamespace();
