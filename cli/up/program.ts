@@ -2,7 +2,7 @@ import { existsSync, readdirSync, realpathSync, statSync } from "node:fs";
 import { chmod, mkdir, rm, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { DataFolder } from "../data-folder.ts";
-import { nodeFlags, RELAYS } from "../node-flags.ts";
+import { FRUGAL, nodeFlags } from "../node-flags.ts";
 import { mirrorProgram, type Program } from "./mirror.ts";
 
 /** The program as it is installed: this file's checkout, the Node that runs it, Codex from its packages. */
@@ -74,7 +74,7 @@ export async function installBin(
 function launcherText({ node, root }: Program): string {
   const run = (flags: string[]) =>
     `exec ${[node, ...flags, join(root, "cli", "argus.mjs")].map(quoted).join(" ")} "$@"`;
-  const cases = RELAYS.map((relay) => `  ${relay}) ${run(nodeFlags(relay))} ;;`);
+  const cases = FRUGAL.map((relay) => `  ${relay}) ${run(nodeFlags(relay))} ;;`);
   return ["#!/bin/sh", 'case "$1" in', ...cases, "esac", run([]), ""].join("\n");
 }
 

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { PersistentVolumeClaim, Pod } from "#cluster/core-types.ts";
 import type { EventRecorder } from "#cluster/events.ts";
 import { isConflict, isNotFound, KubeError } from "#cluster/kube-error.ts";
@@ -117,6 +118,7 @@ export class SessionReconciler {
     const { session, wrong } = checked(found);
     const { events } = this.#options;
     const { observed, decided } = await this.#decide(session, wrong);
+    if (await this.#tellEndFirst(key, observed, decided)) return { requeueAfterMs: BEHIND_MS };
     const failure = await act(decided.actions, observed, this.#context);
     tell(events, session, { actions: decided.actions, failure });
     // Written, and nothing to report: the status follows when the cache shows it.
@@ -126,6 +128,19 @@ export class SessionReconciler {
     const waitMs = await this.#writeStatus(key, observed, { problem, guard });
     if (guard) return { requeueAfterMs: BEHIND_MS };
     return this.#outcome({ observed, decided, problem, waitMs, failure });
+  }
+
+  /** What ended a pod is gone with the pod's object, so the status says it before that is deleted. */
+  async #tellEndFirst(key: string, observed: Observed, decided: Plan): Promise<boolean> {
+    const { session, pod } = observed;
+    const deletes = decided.actions.some(
+      (action) => action.do === "delete" && action.uid === pod?.metadata.uid,
+    );
+    if (!deletes) return false;
+    const next = computeStatus(observed, decided.problem, this.#now());
+    if (isDeepStrictEqual(next.lastTermination, session.status?.lastTermination)) return false;
+    await this.#writeStatus(key, observed, { problem: decided.problem, guard: false });
+    return true;
   }
 
   /** Writes every status that still waits; for the end of a term, when nothing else is under way. */

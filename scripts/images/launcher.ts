@@ -1,4 +1,4 @@
-import { nodeFlags, RELAYS } from "#cli/node-flags.ts";
+import { FRUGAL, nodeFlags } from "#cli/node-flags.ts";
 import { POD_ENV } from "#protocol/pod.ts";
 import { CONTAINER_RESERVE, FIRST_UNIQUE_UID } from "#runtime/isolation.ts";
 
@@ -9,7 +9,7 @@ const PROGRAM = "/usr/local/lib/argus/argus.js";
  * process limits (the bridge sets the agent's): only where the user id is this session's alone, as runtime/isolation.ts demands.
  */
 export function launcherText(): string {
-  const cases = RELAYS.map(
+  const cases = FRUGAL.map(
     (command) => `  ${command}) set -- ${[...nodeFlags(command), PROGRAM].join(" ")} "$@" ;;`,
   );
   return `#!/bin/sh

@@ -1,6 +1,7 @@
 import { parseArgs } from "node:util";
 import { benchController } from "./controller/controller.ts";
 import { benchCron } from "./cron/cron.ts";
+import { benchNeighbour } from "./neighbour/neighbour.ts";
 import { benchNodes } from "./nodes/nodes.ts";
 import { benchRelay } from "./relay/relay.ts";
 import { benchStore } from "./store/store.ts";
@@ -13,6 +14,7 @@ const USAGE = `npm run bench <name> [-- --quick] [-- --repetitions N] [-- --only
 cold:  what gateway and controller add to a suspended session's first message, beside a running session's
 controller: the bundled controller on a real kube-apiserver and etcd
 cron:  what ten thousand schedules cost, beside croner's own objects and bare posts
+neighbour: a session's answers beside another session's fork bomb, on a real node
 nodes: argus run against ssh, idle nodes' memory
 relay: gateway and bridge against haproxy, a C relay and the frozen baselines, as ratios (docs/performance.md)
 store: commits of the state store beside a loop of bare syncs, its crashes and its opening
@@ -31,6 +33,7 @@ const BENCHES: Record<string, (options: BenchOptions) => Promise<string>> = {
   cold: benchCold,
   controller: benchController,
   cron: benchCron,
+  neighbour: benchNeighbour,
   nodes: benchNodes,
   relay: benchRelay,
   store: benchStore,

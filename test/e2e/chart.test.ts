@@ -130,7 +130,7 @@ else
     );
 
     test("what is wrong is said within ten seconds, nothing is retried hot, and status names what ended an agent", {
-      timeout: 600_000,
+      timeout: 720_000,
     }, async () => {
       const argus = release("e2e-wrong");
       await argus.makeNamespace();

@@ -1,35 +1,21 @@
 import { decodeJwt } from "jose";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { POD } from "#protocol/pod.ts";
-import { BOMBS } from "#test/support/bombs.ts";
 import type { BridgePeer } from "#test/support/bridge-peer.ts";
 import { eventually } from "#test/support/eventually.ts";
 import { provideImages, whyNoImages } from "#test/support/images.ts";
 import { proofSize } from "#test/support/proof.ts";
 import { useCluster, whyNoCluster } from "../cluster/cluster.ts";
-import { MODEL_KEY, type SessionPod, SessionPods } from "./support/session-pods.ts";
+import { allP99, bombRound, echo, medianP99, PAIR, run } from "./support/neighbour.ts";
+import { MODEL_KEY, SessionPods } from "./support/session-pods.ts";
 
 // The pods must reach this process, which stands for the gateway.
 const reason = process.env.KUBECONFIG
   ? "KUBECONFIG names a cluster whose pods may not reach this machine"
   : (whyNoCluster() ?? (await whyNoImages()));
 const MINUTES = 600_000;
-/** Of probing before and beside a bomb, which its bridge ends after 30 s. */
-const WINDOWS = 9;
-const WINDOW_MS = 2000;
-
 if (reason) test.skip(`session pods on a real cluster (${reason})`, () => {});
 else describe("session pods on a real cluster", { timeout: MINUTES }, sessionPods);
-
-/** Runs bash scripts that `run` leaves in the home, as the agent's children; the app-server is the built-in echo. */
-const AGENT = `while :; do
-  if [ -e "$HOME/go" ]; then mv "$HOME/go" "$HOME/went"; /bin/bash "$HOME/went" & fi
-  sleep 0.1
-done >/dev/null 2>&1 &
-exec "$@"`;
-const echo = { command: ["/bin/sh", "-c", AGENT, "sh", "argus"], args: ["echo"] };
-const run = (pod: SessionPod, script: string) =>
-  pod.sh(`cat > ~/going <<'SCRIPT'\n${script}\nSCRIPT\nmv ~/going ~/go`);
 
 async function turn(peer: BridgePeer, text: string): Promise<string> {
   const { thread } = await peer.request("thread/start", {});
@@ -41,22 +27,6 @@ async function turn(peer: BridgePeer, text: string): Promise<string> {
   const end = await peer.waitFor("the end of the turn", isEnd);
   expect(end.params?.turn).toMatchObject({ status: "completed" });
   return peer.raw.join("");
-}
-
-const p99 = (sorted: number[]) => sorted[Math.floor((sorted.length - 1) * 0.99)] ?? 0;
-const after = (ms: number) => {
-  const end = performance.now() + ms;
-  return () => performance.now() > end;
-};
-
-/** Of windows of sorted answer times: their p99s, and the p99 of all together. */
-function figures(windows: number[][]): string {
-  const sorted = (times: number[]) => times.toSorted((a, b) => a - b);
-  const each = sorted(windows.map(p99));
-  const median = each[Math.floor(each.length / 2)] ?? 0;
-  const all = sorted(windows.flat());
-  const range = `${each[0]?.toFixed(1)} – ${each.at(-1)?.toFixed(1)}`;
-  return `p99 of ${windows.length} windows: median ${median.toFixed(1)} ms (${range}); of all ${all.length} answers ${p99(all).toFixed(1)} ms`;
 }
 
 function sessionPods(): void {
@@ -126,41 +96,17 @@ function sessionPods(): void {
   });
 
   test("a fork bomb stops at its limit; its bridge answers and its neighbour is little slower", async () => {
-    const resources = { limits: { cpu: "500m" } };
-    const options = { runtime: echo, resources, limits: { pids: 128 } };
-    const bomb = await pods.create("bomb", 200_104, options);
-    const neighbour = await pods.create("neighbour", 200_105, options);
-    const rounds = proofSize(1, 4);
-    const quiet: number[][] = [];
-    const loud: number[][] = [];
-    const own: number[][] = [];
-    let most = 0;
-    for (let round = 0; round < rounds; round += 1) {
-      for (let i = 0; i < WINDOWS; i += 1) quiet.push(await neighbour.probe(after(WINDOW_MS)));
-      await run(bomb, BOMBS["fork loop"] ?? "");
-      await eventually("the limit", async () => {
-        const { pids } = await bomb.status();
-        return pids !== undefined && pids.used >= 125;
-      });
-      for (let i = 0; i < WINDOWS; i += 1) {
-        const both = [neighbour.probe(after(WINDOW_MS)), bomb.probe(after(WINDOW_MS))] as const;
-        const [beside, inside] = await Promise.all(both);
-        loud.push(beside);
-        own.push(inside);
-        most = Math.max(most, (await bomb.status()).pids?.used ?? 0);
+    const bomb = await pods.create("bomb", 200_104, PAIR);
+    const neighbour = await pods.create("neighbour", 200_105, PAIR);
+    for (let round = 0; round < proofSize(1, 4); round += 1) {
+      const { quiet, loud, own, tasks } = await bombRound(bomb, neighbour);
+      for (const [name, windows] of Object.entries({ quiet, "beside the bomb": loud, bomb: own })) {
+        const [median, all] = [medianP99(windows), allP99(windows)].map((ms) => ms.toFixed(1));
+        console.info(`${name}: p99 ${median} ms as the median of windows, ${all} of all answers`);
       }
-      await eventually("the bridge ends it", async () => {
-        const { killed, restarts, state } = await bomb.status();
-        return killed?.reason === "PidLimit" && restarts === round + 1 && state === "hot";
-      });
-      const gone = async () => ((await bomb.status()).pids?.used ?? 999) < 60;
-      await eventually("the load is gone", gone, 20_000);
+      console.info(`tasks ${tasks}`);
+      expect(tasks).toBeLessThanOrEqual(128 + 16);
     }
-    for (const [name, windows] of Object.entries({ quiet, "beside the bomb": loud, bomb: own })) {
-      console.info(`${name}: ${figures(windows)}`);
-    }
-    console.info(`tasks ${most}`);
-    expect(most).toBeLessThanOrEqual(128 + 16);
     expect((await bomb.containerStatus()).restartCount).toBe(0);
   });
 

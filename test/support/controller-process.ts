@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { nodeFlags } from "#cli/node-flags.ts";
 
 export interface ControllerProcessOptions {
   /** Folder that scripts/bundle.ts wrote. */
@@ -44,7 +45,8 @@ export class ControllerProcess {
       ARGUS_DEFAULT_IMAGE: "argus:test",
       ...environment,
     };
-    const command = options.command ?? [join(bundle, "argus.js"), "controller"];
+    const own = [...nodeFlags("controller"), join(bundle, "argus.js"), "controller"];
+    const command = options.command ?? own;
     this.#child = spawn(process.execPath, command, { env, stdio: ["ignore", "ignore", "pipe"] });
     this.#exited = once(this.#child, "exit");
     if (!this.#child.stderr) throw new Error("no stderr");

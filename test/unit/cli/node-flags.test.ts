@@ -4,20 +4,20 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
-import { nodeFlags, RELAYS } from "#cli/node-flags.ts";
+import { FRUGAL, nodeFlags } from "#cli/node-flags.ts";
 import { installBin, installedProgram } from "#cli/up/program.ts";
 
 const run = promisify(execFile);
 
-test("relays run with their flags, other commands with none", () => {
-  for (const relay of RELAYS) expect(nodeFlags(relay)).toEqual(["--max-semi-space-size=1"]);
+test("some commands run with flags, others with none", () => {
+  for (const command of FRUGAL) expect(nodeFlags(command)).toEqual(["--max-semi-space-size=1"]);
   expect(nodeFlags("up")).toEqual([]);
 });
 
 test("the launcher of the checkout writes out the same flags", async () => {
   const text = await readFile(join(installedProgram().root, "argus"), "utf8");
-  expect(text).toContain(`case \${1-} in ${RELAYS.join(" | ")})`);
-  expect(text).toContain(nodeFlags(RELAYS[0]).join(" "));
+  expect(text).toContain(`case \${1-} in ${FRUGAL.join(" | ")})`);
+  expect(text).toContain(nodeFlags(FRUGAL[0]).join(" "));
 });
 
 test("the installed launcher starts each command with its flags and its words", async () => {
