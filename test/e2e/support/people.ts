@@ -2,12 +2,13 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "vitest";
-import { type FakeTelegram, startTelegram } from "#test/fakes/telegram.ts";
+import type { FakeModel } from "#test/fakes/model.ts";
+import { type FakeTelegram, type Person, startTelegram } from "#test/fakes/telegram.ts";
 import { connected, pair } from "#test/support/devices.ts";
 import { eventually } from "#test/support/eventually.ts";
 import { NodeHostProcess } from "#test/support/node-host.ts";
 import type { Release } from "#test/support/release.ts";
-import { startTlsProxy } from "#test/support/tls-proxy.ts";
+import { freePort, startTlsProxy } from "#test/support/tls-proxy.ts";
 
 /** As usual proxies have it. */
 const IDLE_SECONDS = 60;
@@ -15,8 +16,9 @@ const IDLE_SECONDS = 60;
 /** An owner in a Telegram that pods reach. */
 export interface Chat {
   telegram: FakeTelegram;
+  owner: Person;
   /** Of the chart, so that its bot talks to this Telegram. */
-  values: object;
+  values: { telegram: object; sessions: object };
   /** Says something and waits for the answer with these words; answers what the bot said since. */
   ask(text: string, words: string): Promise<string[]>;
 }
@@ -26,7 +28,10 @@ export async function withTelegram(host: string, use: (chat: Chat) => Promise<vo
   try {
     const owner = telegram.people.person("Ada");
     const { token, url: apiRoot } = telegram;
-    const bot = { enabled: true, token, apiRoot, owners: [String(owner.id)], session: "codex" };
+    const who = { owners: [String(owner.id)], session: "codex" };
+    const bot = { enabled: true, replicas: 2, token, apiRoot, ...who };
+    // The words of a voice message here are its bytes.
+    const sessions = { transcribe: `tr a-z A-Z < "$1"` };
     const texts = () => telegram.sent(owner).map(({ versions }) => versions.at(-1)?.text ?? "");
     const ask = async (text: string, words: string) => {
       const before = texts().length;
@@ -36,7 +41,7 @@ export async function withTelegram(host: string, use: (chat: Chat) => Promise<vo
       await telegram.waitFor(`an answer with ${words}`, isThere, 120_000);
       return since();
     };
-    await use({ telegram, values: { telegram: bot }, ask });
+    await use({ telegram, owner, values: { telegram: bot, sessions }, ask });
   } finally {
     await telegram.stop();
   }
@@ -74,10 +79,73 @@ export async function withDevice<T>(
   }
 }
 
-/** The bot's pod is replaced; what is said meanwhile is answered once. */
-export async function whileTheBotIsReplaced(argus: Release, chat: Chat): Promise<void> {
-  await argus.ok(["delete", "pod", "-l", "app.kubernetes.io/component=telegram", "--wait=false"]);
+/** Both bots' pods are replaced, one after the other; what is said meanwhile is answered once, and the holder of the Lease is a new one. */
+export async function whileTheBotsAreReplaced(argus: Release, chat: Chat): Promise<void> {
+  const holder = ["get", "lease", "argus-telegram", "-o", "jsonpath={.spec.holderIdentity}"];
+  const before = await argus.ok(holder);
+  expect(before).toMatch(/^argus-telegram-/);
+  await argus.ok(["rollout", "restart", "deployment/argus-telegram"]);
   const said = await chat.ask("are you there", "are you there");
+  await argus.ok(["rollout", "status", "deployment/argus-telegram", "--timeout=90s"]);
+  const later = await chat.ask("and now", "and now");
   await eventually("the update is confirmed", () => chat.telegram.pending().length === 0);
   expect(said.filter((each) => each.includes("are you there"))).toHaveLength(1);
+  expect(later.filter((each) => each.includes("and now"))).toHaveLength(1);
+  expect(await argus.ok(holder)).not.toBe(before);
+}
+
+/** A document and a voice message come in, a command waits for a press of a button, and the file that it made comes out. */
+export async function filesAndButtons(chat: Chat, model: FakeModel): Promise<void> {
+  const { telegram, owner } = chat;
+  const heard = (words: RegExp) =>
+    telegram.waitFor(
+      String(words),
+      () => telegram.sent(owner).find(({ versions }) => words.test(versions.at(-1)?.text ?? "")),
+      60_000,
+    );
+  const bytes = Buffer.from("a word from far\n");
+  telegram.people.send(owner, { kind: "document", name: "note.txt", bytes, caption: "keep this" });
+  await heard(/keep this[^]*1-note\.txt/);
+  const voice = { kind: "voice", bytes: Buffer.from("lights on"), mime: "audio/ogg" } as const;
+  telegram.people.send(owner, voice);
+  const isHeard = () =>
+    model.requests.some(({ body }) => JSON.stringify(body).includes("> LIGHTS ON"));
+  await eventually("the voice is heard", isHeard, 60_000);
+  telegram.people.say(owner, "run: cat inbox/*/1-note.txt > made.txt; cat made.txt");
+  await telegram.people.press(await heard(/May I run this command/), "Allow", owner);
+  await heard(/The command said:[^]*a word from far/);
+  telegram.people.say(owner, "here it is\nMEDIA: made.txt");
+  const isFile = () => telegram.sent(owner).find(({ kind }) => kind === "document");
+  const { body } = await telegram.waitFor("the file", isFile, 60_000);
+  const { file_id: id } = body["document"] as { file_id: string };
+  expect(telegram.file(id)).toEqual(bytes);
+}
+
+/** From now on Telegram posts, by TLS in front of the bot's Service; then the bot asks again. */
+export async function byWebhook(
+  argus: Release,
+  chat: Chat,
+  upgrade: (telegram: object) => Promise<void>,
+): Promise<void> {
+  const { telegram } = chat;
+  const port = await freePort();
+  const webhook = `https://localhost:${port}/hook`;
+  await upgrade({ ...chat.values.telegram, replicas: 1, webhook });
+  const { spec } = await argus.get<{ spec: { clusterIP: string } }>("service/argus-telegram");
+  const folder = await mkdtemp(join(tmpdir(), "argus-webhook-"));
+  const target = `${spec.clusterIP}:8083`;
+  const proxy = await startTlsProxy(folder, { target, port, idleSeconds: IDLE_SECONDS });
+  try {
+    telegram.trust(proxy.ca);
+    const polls = () => telegram.calls.filter(({ method }) => method === "getUpdates").length;
+    const before = polls();
+    await chat.ask("posted by Telegram", "posted by Telegram");
+    await eventually("the update is confirmed", () => telegram.pending().length === 0);
+    expect(polls()).toBe(before);
+  } finally {
+    proxy.stop();
+    await rm(folder, { recursive: true });
+  }
+  await upgrade(chat.values.telegram);
+  await chat.ask("asked for again", "asked for again");
 }
