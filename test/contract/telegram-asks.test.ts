@@ -57,12 +57,7 @@ test("a pause that Telegram asks for delays a question and its outcome, and doub
 }, 90_000);
 
 test("in a group only an owner decides; who else presses is told so", async () => {
-  const { people } = rig.telegram;
-  const bob = people.person("Bob");
-  const group = people.group("Team", { members: [rig.ada, bob] });
-  const bridge = await rig.addSession(`telegram-g${-group.id}`);
-  people.say(group, "/start@argus_test_bot", { from: rig.ada });
-  await rig.heard(group, /I am here/);
+  const { bob, group, bridge } = await openGroup();
   await asks(bridge, group, "touch group");
   const question = await rig.heard(group, /touch group/);
   expect(await press(question, "Allow", bob)).toBe("Only an owner may decide this.");
@@ -131,12 +126,7 @@ test("several questions are asked one after the other: a button answers, or a re
 }, 90_000);
 
 test("in a group only an owner's reply answers; another's is refused and starts nothing", async () => {
-  const { people } = rig.telegram;
-  const bob = people.person("Bob");
-  const group = people.group("Team", { members: [rig.ada, bob] });
-  const bridge = await rig.addSession(`telegram-g${-group.id}`);
-  people.say(group, "/start@argus_test_bot", { from: rig.ada });
-  await rig.heard(group, /I am here/);
+  const { people, bob, group, bridge } = await openGroup();
   people.say(group, "@argus_test_bot wait", { from: bob });
   const { id } = await eventually("its turn", () => bridge.started[0]);
   const questions = [{ id: "q", header: "Name", question: "Which?", options: null }];
@@ -157,3 +147,14 @@ test("every character of a command is seen: markup, hidden and turned ones, and 
   expect(question).toContain(`echo "<b>&amp;</b>" \\u{202e}\\u{200b}\\u{7} # xxx`);
   expect(question).toMatch(/… and \d{4} more characters that are not shown here/);
 }, 60_000);
+
+/** A group that an owner has opened; Bob is no owner. */
+async function openGroup() {
+  const { people } = rig.telegram;
+  const bob = people.person("Bob");
+  const group = people.group("Team", { members: [rig.ada, bob] });
+  const bridge = await rig.addSession(`telegram-g${-group.id}`);
+  people.say(group, "/start@argus_test_bot", { from: rig.ada });
+  await rig.heard(group, /I am here/);
+  return { people, bob, group, bridge };
+}
