@@ -95,12 +95,13 @@ function containerViolations(container: Container): string[] {
 const COMMAND_ADVICE = "command (the container runs the bridge; set spec.runtime.command)";
 
 function volumeViolations(volume: { name: string }, claimNames: string[]): string[] {
-  const source = Object.keys(volume).find((field) => field !== "name");
+  const sources = Object.keys(volume).filter((field) => field !== "name");
+  const foreign = sources.find((source) => !VOLUME_SOURCES.includes(source));
   const where = `podTemplate.spec volume "${volume.name}"`;
   if (volume.name.startsWith(OWN_PREFIX)) {
     return [`${where}: names with ${OWN_PREFIX} belong to Argus, choose another`];
   }
   if (claimNames.includes(volume.name)) return [`${where}: a volumeClaimTemplate has this name`];
-  if (source !== undefined && VOLUME_SOURCES.includes(source)) return [];
-  return [`${where}: ${source ?? "no source"} is not allowed, use ${VOLUME_SOURCES.join(", ")}`];
+  if (sources.length > 0 && foreign === undefined) return [];
+  return [`${where}: ${foreign ?? "no source"} is not allowed, use ${VOLUME_SOURCES.join(", ")}`];
 }

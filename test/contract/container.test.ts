@@ -225,7 +225,9 @@ test.skipIf(!possible)(
   async () => {
     const box = await startHot({ uid: 1000, pids: 64 });
     expect((await box.bridge.status()).pidIsolation).toBe("Degraded");
-    const limits = await box.exec("sh", "-c", "grep -h processes /proc/[0-9]*/limits");
+    // A process may end between its listing and its reading.
+    const limits = await box.exec("sh", "-c", "grep -hs processes /proc/[0-9]*/limits || true");
+    expect(limits).toMatch(/processes/);
     expect(limits).not.toMatch(/\b(64|80)\b/);
   },
   MINUTES,

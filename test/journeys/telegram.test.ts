@@ -33,6 +33,10 @@ test("an owner writes and is answered, once, with the bot killed in between", as
   await telegram.waitFor("the poll", () => telegram.polled(), 60_000);
   telegram.people.say(ada, "hello there");
   await heard(ada, /hello there/);
+  // Killed between the sending and its commit it would say so, 30 s later and marked (telegram-faults).
+  await eventually("the delivery is over", async () =>
+    (await argus(["deliveries", "--data", up.data])).stdout.includes("has been sent"),
+  );
   const [{ pid } = { pid: 0 }] = up.find(BOT);
   process.kill(pid, "SIGKILL");
   await eventually("the bot is gone", () => up.find(BOT).every((each) => each.pid !== pid));

@@ -150,6 +150,7 @@ const REFUSED: [string, Record<string, unknown>][] = [
   ["hostPID", { hostPID: true }],
   ["shareProcessNamespace", { shareProcessNamespace: true }],
   ["hostPath", { volumes: [{ name: "x", hostPath: { path: "/" } }] }],
+  ["hostPath", { volumes: [{ name: "x", emptyDir: {}, hostPath: { path: "/" } }] }],
   ["argus-", { volumes: [{ name: "argus-keys", emptyDir: {} }] }],
   ["privileged", { containers: [{ name: "agent", securityContext: { privileged: true } }] }],
   ["runAsUser", { initContainers: [{ name: "i", securityContext: { runAsUser: 0 } }] }],
