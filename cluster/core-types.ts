@@ -98,6 +98,7 @@ export interface Terminated {
   signal?: number;
   reason?: string;
   message?: string;
+  startedAt?: string;
   finishedAt?: string;
 }
 

@@ -1,9 +1,9 @@
 import { createPrivateKey, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
 import { join } from "node:path";
 import { z } from "zod";
+import { writeDurably } from "#lib/durable-file.ts";
 import { pairingProof } from "#protocol/node.ts";
 import { readRecord } from "./job-files.ts";
-import { writeDurably } from "./job-folder.ts";
 import { Policy } from "./policy.ts";
 
 /** What the pairing left: where to connect, as whom, with which token. */

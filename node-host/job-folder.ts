@@ -1,6 +1,3 @@
-import { mkdir, open, rename } from "node:fs/promises";
-import { dirname } from "node:path";
-
 // Without zod: loading it takes longer than everything else that a supervisor does before its program runs.
 
 /** What a job's folder holds. Each file has one writer: the node-host, or the job's supervisor. */
@@ -43,18 +40,4 @@ export interface SupervisorOrder {
   maxOutputBytes: number;
   /** On a terminal of this size; its output is stdout, its input stdin. */
   size?: TerminalSize;
-}
-
-/** Replaces a file at once and keeps it over a power cut. */
-export async function writeDurably(path: string, text: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const temporary = `${path}.tmp`;
-  const file = await open(temporary, "w", 0o600);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
 }

@@ -2,11 +2,12 @@ import { spawn } from "node:child_process";
 import { existsSync, watch } from "node:fs";
 import { appendFile, open, readdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { writeDurably } from "#lib/durable-file.ts";
 import { isErrno } from "#lib/errors.ts";
 import { endProcessTree, sameProcess } from "#lib/process-record.ts";
 import type { OutputName } from "#protocol/node.ts";
 import { JobExit, type JobMeta, JobStarted, readRecord } from "./job-files.ts";
-import { JOB_FILES, type SupervisorOrder, type TerminalSize, writeDurably } from "./job-folder.ts";
+import { JOB_FILES, type SupervisorOrder, type TerminalSize } from "./job-folder.ts";
 import { NodeError } from "./node-error.ts";
 import { JOB_MARK, SUPERVISOR_MARK } from "./supervisor.ts";
 

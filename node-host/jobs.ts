@@ -2,11 +2,12 @@ import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { writeDurably } from "#lib/durable-file.ts";
 import type { ProcessExited } from "#protocol/node.ts";
 import { DEFAULT_YIELD_MS, type SystemRun } from "#protocol/node-commands.ts";
 import { Job } from "./job.ts";
 import { JobMeta, readRecord } from "./job-files.ts";
-import { JOB_FILES, writeDurably } from "./job-folder.ts";
+import { JOB_FILES } from "./job-folder.ts";
 import { NodeError } from "./node-error.ts";
 import { textTail } from "./text-tail.ts";
 

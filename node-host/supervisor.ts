@@ -4,10 +4,11 @@ import { type FileHandle, open, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
+import { writeDurably } from "#lib/durable-file.ts";
 import { errorMessage } from "#lib/errors.ts";
 import { endProcessTree, recordProcess } from "#lib/process-record.ts";
 import type { JobExit } from "./job-files.ts";
-import { JOB_FILES, type SupervisorOrder, type TerminalSize, writeDurably } from "./job-folder.ts";
+import { JOB_FILES, type SupervisorOrder, type TerminalSize } from "./job-folder.ts";
 import { startTerminal } from "./terminal.ts";
 
 /** Marks every process of a job, so that those which left its group are found. */

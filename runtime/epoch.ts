@@ -1,6 +1,7 @@
-import { mkdir, open, readFile, rename } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
+import { writeDurably } from "#lib/durable-file.ts";
 import type { Logger } from "#lib/logger.ts";
 
 const Saved = z.object({ epoch: z.int().min(0) });
@@ -50,20 +51,7 @@ export class EpochFence {
 
   async #save(): Promise<void> {
     try {
-      const handle = await open(`${this.#path}.new`, "w", 0o600);
-      try {
-        await handle.writeFile(JSON.stringify({ epoch: this.#highest }));
-        await handle.datasync();
-      } finally {
-        await handle.close();
-      }
-      await rename(`${this.#path}.new`, this.#path);
-      const folder = await open(dirname(this.#path), "r");
-      try {
-        await folder.sync();
-      } finally {
-        await folder.close();
-      }
+      await writeDurably(this.#path, JSON.stringify({ epoch: this.#highest }));
     } catch (error) {
       this.#logger.error({ err: error }, "gateway epoch was not saved");
     }

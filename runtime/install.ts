@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
-import { mkdir, open, stat } from "node:fs/promises";
+import { mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { writeDurably } from "#lib/durable-file.ts";
 import { errorMessage, isErrno } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
 import { withNpmPrefix } from "./npm-prefix.ts";
@@ -47,7 +48,7 @@ export async function runInstall(options: InstallOptions): Promise<InstallResult
     logger.info({ version }, "install started");
     const failure = await runScript(options);
     if (failure !== undefined) return { ok: false, tail: failure };
-    await writeMarker(folder, marker);
+    await writeDurably(marker, "");
     logger.info({ version }, "install done");
     return { ok: true, ran: true };
   } catch (error) {
@@ -62,21 +63,6 @@ async function exists(path: string): Promise<boolean> {
   } catch (error) {
     if (isErrno(error, "ENOENT")) return false;
     throw error;
-  }
-}
-
-/** Durable, so that after a power cut it is there only if what came before it is. */
-async function writeMarker(folder: string, marker: string): Promise<void> {
-  for (const [path, flags] of [
-    [marker, "w"],
-    [folder, "r"],
-  ] as const) {
-    const file = await open(path, flags);
-    try {
-      await file.sync();
-    } finally {
-      await file.close();
-    }
   }
 }
 

@@ -1,5 +1,6 @@
 import { type FileHandle, mkdir, open, readFile, rename } from "node:fs/promises";
 import { dirname } from "node:path";
+import { syncFolder } from "#lib/durable-file.ts";
 import { isErrno } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
 
@@ -120,9 +121,9 @@ export class Journal {
 
   /** What it failed with; the next durable append tries again. */
   async #syncName(): Promise<Error | undefined> {
-    const { path, logger, syncFolder = syncFolderOnDisk } = this.#options;
+    const { path, logger, syncFolder: sync = syncFolder } = this.#options;
     try {
-      await syncFolder(dirname(path));
+      await sync(dirname(path));
       this.#unnamed = false;
       return undefined;
     } catch (error) {
@@ -165,14 +166,5 @@ async function rewrite(path: string, text: string): Promise<FileHandle> {
   } catch (error) {
     await handle.close();
     throw error;
-  }
-}
-
-async function syncFolderOnDisk(path: string): Promise<void> {
-  const folder = await open(path, "r");
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
   }
 }

@@ -10,8 +10,11 @@ export type LastTermination = z.infer<typeof Schema>;
 const MAX_MESSAGE_LENGTH = 4096;
 const SIGKILL = 9;
 const SIGTERM = 15;
-/** A container that was not ready for this long before a signal ended it was ended for its liveness probe. */
-const PROBED_MS = 20_000;
+/**
+ * A container that ran so long without being ready before a signal ended it was ended for its liveness probe, which fails six times
+ * in 50 s at least; its readiness is gone 8 s after the first of them at the latest.
+ */
+const PROBED_MS = 40_000;
 
 /** How the agent last ended: the newest of what was known, what the pod says and what the bridge did. */
 export function lastTermination(
@@ -134,11 +137,13 @@ function reasonOf({ pod, end, told, signal }: End): string {
   return end.reason ?? "Unknown";
 }
 
-function wasProbed({ metadata, status }: Pod, { finishedAt }: Terminated): boolean {
+function wasProbed({ metadata, status }: Pod, { startedAt, finishedAt }: Terminated): boolean {
   if (metadata.deletionTimestamp) return false;
   const ready = status?.conditions?.find(({ type }) => type === "Ready");
   if (ready?.status !== "False" || !ready.lastTransitionTime) return false;
-  return Date.parse(finishedAt ?? "") - Date.parse(ready.lastTransitionTime) >= PROBED_MS;
+  // A pod is not ready before its container runs either, and a busy node may take long to start it.
+  const since = Math.max(Date.parse(ready.lastTransitionTime), Date.parse(startedAt ?? "") || 0);
+  return Date.parse(finishedAt ?? "") - since >= PROBED_MS;
 }
 
 /** The bridge writes JSON; what the agent wrote instead is shown as it is. */

@@ -1,5 +1,6 @@
-import { mkdir, open, readFile, rename } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
+import { writeDurably } from "#lib/durable-file.ts";
 import { ArgusError, isErrno } from "#lib/errors.ts";
 import type { ProcessRecord } from "#lib/process-record.ts";
 
@@ -80,21 +81,3 @@ export class RunRecords {
 
 const key = ({ podUid, container }: Pick<RunRecord, "podUid" | "container">) =>
   `${podUid}/${container}`;
-
-async function writeDurably(file: string, text: string): Promise<void> {
-  const temporary = `${file}.new`;
-  const handle = await open(temporary, "w", 0o600);
-  try {
-    await handle.writeFile(text);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  await rename(temporary, file);
-  const folder = await open(dirname(file), "r");
-  try {
-    await folder.sync(); // the rename is durable only with its folder
-  } finally {
-    await folder.close();
-  }
-}

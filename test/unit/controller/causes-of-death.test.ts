@@ -152,6 +152,13 @@ const CASES: [string, object, PodStatus, BridgeStatus?][] = [
     ended({ exitCode: 143, message: told("Stopped") }),
   ],
   [
+    "stop of an agent that its node was long in starting",
+    { reason: "Stopped" },
+    ended({ exitCode: 0, message: told("Stopped"), startedAt: SECONDS_BEFORE }, [
+      unready(MINUTE_BEFORE),
+    ]),
+  ],
+  [
     "liveness probe",
     { reason: "ProbeFailed" },
     ended({ exitCode: 0, message: told("Stopped") }, [unready(MINUTE_BEFORE)]),
