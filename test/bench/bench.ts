@@ -14,7 +14,7 @@ const USAGE = `npm run bench <name> [-- --quick] [-- --repetitions N] [-- --only
 cold:  what gateway and controller add to a suspended session's first message, beside a running session's
 controller: the bundled controller on a real kube-apiserver and etcd
 cron:  what ten thousand schedules cost, beside croner's own objects and bare posts
-neighbour: a session's answers beside another session's fork bomb, on a real node
+neighbour: a session's Codex turns beside another session's fork bomb, on a real node
 nodes: argus run against ssh, idle nodes' memory
 relay: gateway and bridge against haproxy, a C relay and the frozen baselines, as ratios (docs/performance.md)
 store: commits of the state store beside a loop of bare syncs, its crashes and its opening

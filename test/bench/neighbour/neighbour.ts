@@ -1,11 +1,11 @@
 import { useCluster, whyNoCluster } from "../../cluster/cluster.ts";
-import { allP99, bombRound, medianP99, PAIR } from "../../e2e/support/neighbour.ts";
+import { BOMB, type BombRound, bombRound, NEIGHBOUR, p99 } from "../../e2e/support/neighbour.ts";
 import { SessionPods } from "../../e2e/support/session-pods.ts";
 import { provideImages, whyNoImages } from "../../support/images.ts";
-import { ForeignCpu, figure } from "../controller/figures.ts";
+import { figure } from "../controller/figures.ts";
 import { table } from "../relay/report.ts";
 
-/** K11: what a session's answers cost beside another session's fork bomb, on a real node; returns the report. */
+/** K11: what a session's turns cost beside another session's fork bomb, on a real node; returns the report. */
 export async function benchNeighbour({
   quick,
   repetitions,
@@ -19,15 +19,11 @@ export async function benchNeighbour({
   const images = await provideImages(cluster);
   const pods = await SessionPods.start(cluster, images["argus-runtime"]);
   try {
-    const bomb = await pods.create("bomb", 200_104, PAIR);
-    const neighbour = await pods.create("neighbour", 200_105, PAIR);
-    const rounds = [];
+    const bomb = await pods.create("bomb", 200_104, BOMB);
+    const neighbour = await pods.create("neighbour", 200_105, NEIGHBOUR);
+    const rounds: BombRound[] = [];
     for (let round = 0; round < (quick ? 1 : repetitions); round += 1) {
-      const watch = new ForeignCpu();
-      const made = await bombRound(bomb, neighbour);
-      const [before, beside] = [medianP99(made.quiet), medianP99(made.loud)];
-      console.error(`· K11: ${before.toFixed(1)} ms alone, ${beside.toFixed(1)} ms beside`);
-      rounds.push({ ...made, before, beside, foreign: watch.share() });
+      rounds.push(await bombRound(bomb, neighbour));
     }
     return table(rowsOf(rounds));
   } finally {
@@ -35,36 +31,25 @@ export async function benchNeighbour({
   }
 }
 
-function rowsOf(
-  rounds: {
-    quiet: number[][];
-    loud: number[][];
-    before: number;
-    beside: number;
-    tasks: number;
-  }[],
-) {
+function rowsOf(rounds: BombRound[]) {
   const goal = "K11";
   const unit = " ms";
-  const ratios = rounds.map(({ before, beside }) => beside / before);
-  const answers = rounds.map(({ quiet, loud }) => allP99(loud) / allP99(quiet));
+  const each = (of: (round: BombRound) => number) => rounds.map(of);
+  const row = (what: string, of: (round: BombRound) => number) =>
+    figure({ goal: "–", what, unit }, each(of));
   return [
     figure(
-      { goal, what: "neighbour's p99 beside a fork bomb to alone, median of windows", atMost: 1.2 },
-      ratios,
+      { goal, what: "p99 of a neighbour's Codex turns beside a fork bomb to alone", atMost: 1.2 },
+      each(({ quiet, loud }) => p99(loud.turns) / p99(quiet.turns)),
     ),
-    figure({ goal: "–", what: "the same of all answers together" }, answers),
-    figure(
-      { goal: "–", what: "neighbour's p99 alone", unit },
-      rounds.map(({ before }) => before),
-    ),
-    figure(
-      { goal: "–", what: "neighbour's p99 beside", unit },
-      rounds.map(({ beside }) => beside),
-    ),
+    row("those turns alone", ({ quiet }) => p99(quiet.turns)),
+    row("those turns beside it", ({ loud }) => p99(loud.turns)),
+    row("p99 of its bridge's probe port alone", ({ quiet }) => p99(quiet.answers)),
+    row("the same beside it", ({ loud }) => p99(loud.answers)),
+    row("p99 of the bomb's own bridge's probe port", ({ own }) => p99(own)),
     figure(
       { goal, what: "tasks of the bomb's pod, of 128", atMost: 128 },
-      rounds.map(({ tasks }) => tasks),
+      each(({ tasks }) => tasks),
     ),
   ];
 }

@@ -1,10 +1,11 @@
 import { BOMBS } from "#test/support/bombs.ts";
+import type { BridgePeer, Line } from "#test/support/bridge-peer.ts";
 import { eventually } from "#test/support/eventually.ts";
 import type { SessionPod } from "./session-pods.ts";
 
-/** Of probing before and beside a bomb, which its bridge ends after 30 s. */
-const WINDOWS = 9;
-const WINDOW_MS = 2000;
+/** How long is asked before a bomb and beside it; its bridge ends it after 30 s. */
+const TURNS_MS = 16_000;
+const ANSWERS_MS = 4000;
 
 /** Runs bash scripts that `run` leaves in the home, as the agent's children; the app-server is the built-in echo. */
 const AGENT = `while :; do
@@ -16,19 +17,26 @@ export const echo = { command: ["/bin/sh", "-c", AGENT, "sh", "argus"], args: ["
 export const run = (pod: SessionPod, script: string) =>
   pod.sh(`cat > ~/going <<'SCRIPT'\n${script}\nSCRIPT\nmv ~/going ~/go`);
 
-/** Two sessions of one node: one with a bomb, one that is asked. */
-export const PAIR = {
+/** A session with a bomb that may use a tenth of a node of two CPUs, and one in which Codex answers. */
+export const BOMB = {
   runtime: echo,
-  resources: { limits: { cpu: "500m" } },
+  resources: { limits: { cpu: "200m" } },
   limits: { pids: 128 },
 };
+export const NEIGHBOUR = { approvals: "never" } as const;
 
-/** Sorted answer times in ms, a list for each window. */
+/** Sorted times in ms: Codex turns, and answers of the bridge's probe port. */
+interface Times {
+  turns: number[];
+  answers: number[];
+}
+
 export interface BombRound {
-  quiet: number[][];
-  /** The neighbour's beside the bomb, and the bomb's own bridge's. */
-  loud: number[][];
-  own: number[][];
+  /** The neighbour's, alone and beside the bomb. */
+  quiet: Times;
+  loud: Times;
+  /** Answers of the bomb's own bridge. */
+  own: number[];
   /** Tasks in the bomb's pod, most at once. */
   tasks: number;
 }
@@ -36,27 +44,51 @@ export interface BombRound {
 /** Asks the neighbour alone, lights the bomb and asks both, until the bridge has ended it and all is as before. */
 export async function bombRound(bomb: SessionPod, neighbour: SessionPod): Promise<BombRound> {
   const { restarts: before } = await bomb.status();
-  const round: BombRound = { quiet: [], loud: [], own: [], tasks: 0 };
-  for (let i = 0; i < WINDOWS; i += 1) round.quiet.push(await neighbour.probe(after(WINDOW_MS)));
+  const quiet = await timesOf(neighbour);
   await run(bomb, BOMBS["fork loop"] ?? "");
-  await eventually("the limit", async () => {
-    const { pids } = await bomb.status();
-    return pids !== undefined && pids.used >= 125;
-  });
-  for (let i = 0; i < WINDOWS; i += 1) {
-    const both = [neighbour.probe(after(WINDOW_MS)), bomb.probe(after(WINDOW_MS))] as const;
-    const [beside, inside] = await Promise.all(both);
-    round.loud.push(beside);
-    round.own.push(inside);
-    round.tasks = Math.max(round.tasks, (await bomb.status()).pids?.used ?? 0);
-  }
+  await eventually("the limit", async () => (await tasksOf(bomb)) >= 125);
+  const own = await bomb.probe(after(1000));
+  const tasks = await tasksOf(bomb);
+  const loud = await timesOf(neighbour);
   await eventually("the bridge ends it", async () => {
     const { killed, restarts, state } = await bomb.status();
     return killed?.reason === "PidLimit" && restarts === before + 1 && state === "hot";
   });
-  const gone = async () => ((await bomb.status()).pids?.used ?? 999) < 60;
-  await eventually("the load is gone", gone, 20_000);
-  return round;
+  await eventually("the load is gone", async () => (await tasksOf(bomb)) < 60, 20_000);
+  return { quiet, loud, own, tasks };
+}
+
+async function tasksOf(pod: SessionPod): Promise<number> {
+  return (await pod.status()).pids?.used ?? 0;
+}
+
+async function timesOf(pod: SessionPod): Promise<Times> {
+  const answers = await pod.probe(after(ANSWERS_MS));
+  const peer = await pod.join();
+  const thread = await startThread(peer);
+  const turns: number[] = [];
+  for (const isOver = after(TURNS_MS); !isOver(); ) {
+    const asked = performance.now();
+    await turnOf(peer, thread, "good morning");
+    turns.push(performance.now() - asked);
+  }
+  peer.close();
+  return { turns: turns.sort((a, b) => a - b), answers };
+}
+
+export async function startThread(peer: BridgePeer): Promise<string> {
+  const { thread } = await peer.request("thread/start", {});
+  return (thread as { id: string }).id;
+}
+
+/** Resolves at the turn's end to what the app-server says of it. */
+export async function turnOf(peer: BridgePeer, threadId: string, text: string): Promise<unknown> {
+  const from = peer.lines.length;
+  const input = [{ type: "text", text, text_elements: [] }];
+  await peer.request("turn/start", { threadId, input });
+  const isEnd = ({ method, params }: Line) =>
+    method === "turn/completed" && params?.["threadId"] === threadId;
+  return (await peer.waitFor("the end of the turn", isEnd, from)).params?.["turn"];
 }
 
 function after(ms: number): () => boolean {
@@ -64,15 +96,7 @@ function after(ms: number): () => boolean {
   return () => performance.now() > end;
 }
 
-const p99 = (sorted: number[]) => sorted[Math.floor((sorted.length - 1) * 0.99)] ?? Number.NaN;
-const ascending = (times: number[]) => times.toSorted((a, b) => a - b);
-
-/** The median of the windows' p99s, in ms: one slow answer of a busy machine moves it little. */
-export function medianP99(windows: number[][]): number {
-  const each = ascending(windows.map(p99));
-  return each[Math.floor(each.length / 2)] ?? Number.NaN;
-}
-
-export function allP99(windows: number[][]): number {
-  return p99(ascending(windows.flat()));
+/** Of sorted times. */
+export function p99(sorted: number[]): number {
+  return sorted[Math.floor((sorted.length - 1) * 0.99)] ?? Number.NaN;
 }
