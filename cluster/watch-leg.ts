@@ -46,7 +46,7 @@ export class WatchLeg<T extends KubeObject> {
   readonly standby: boolean;
   /** In a row; -1 = the last watch lived. */
   failures = 0;
-  /** Whether a watch has been told since the last event that it cannot go on from where it stood. */
+  /** Whether it was told that it cannot go on from where it stood, and has not lived since. */
   behind = false;
   readonly #options: WatchOptions;
   readonly #clock: Clock;
@@ -135,7 +135,11 @@ export class WatchLeg<T extends KubeObject> {
 
   #ended(): void {
     const livedMs = this.#clock.monotonicMs() - (this.#acceptedMs ?? Number.POSITIVE_INFINITY);
-    if (livedMs >= SHORT_WATCH_MS) this.failures = -1;
+    // Where a watch could begin and go on, its version was not too old.
+    if (livedMs >= SHORT_WATCH_MS) {
+      this.failures = -1;
+      this.behind = false;
+    }
     this.#acceptedMs = undefined;
   }
 

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { createKubeClient } from "#cluster/client.ts";
 import { startInformer } from "#cluster/informer.ts";
@@ -118,6 +119,21 @@ test.each(FAULTS.flatMap((fault) => LEGS.map((leg) => ({ ...fault, leg }))))(
     expect(told).toEqual(["added meanwhile", "added afterwards"]);
   },
 );
+
+test("a leg that meets 410 again after a quiet while has not both ended", async () => {
+  const { proxy, next } = await start();
+  await eventually("both", () => proxy.openWatches === 2);
+  const fromMs = Date.now();
+  for (const seed of [...LEGS, ...LEGS]) {
+    next.push({ kind: "status", status: 410 });
+    proxy.strike("end", new RandomFaults(seed));
+    await eventually("the refusal", () => next.length === 0);
+    await eventually("both again", () => proxy.openWatches === 2, 15_000);
+    // Longer than a watch that counts as a failure.
+    await delay(1200);
+  }
+  expect(proxy.blindShare(fromMs, Date.now())).toBe(0);
+});
 
 test("a list that both find too old is made anew", async () => {
   const { proxy, next, create, told, namespace, informer } = await start();
