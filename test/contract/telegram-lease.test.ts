@@ -113,7 +113,8 @@ function lose({ bot, api }: Replica, loss: Loss): void {
   if (loss === "stopped") bot.signal("SIGSTOP");
 }
 
-test.each<Loss>(["SIGTERM", "kill -9", "cut off", "stopped"])(
+// At once: they mostly wait for Leases to run out.
+test.concurrent.each<Loss>(["SIGTERM", "kill -9", "cut off", "stopped"])(
   "of two bots only the holder of the Lease talks to Telegram; when it is lost (%s) the other does, nothing runs twice and nothing is lost",
   async (loss) => {
     const rig = await BotRig.start();
@@ -158,7 +159,7 @@ test.each<Loss>(["SIGTERM", "kill -9", "cut off", "stopped"])(
       await rig.stop();
     }
   },
-  180_000,
+  300_000,
 );
 
 /** Each message ran once, in order; each answer came, once or once more with the mark. */
