@@ -17,10 +17,10 @@ export const echo = { command: ["/bin/sh", "-c", AGENT, "sh", "argus"], args: ["
 export const run = (pod: SessionPod, script: string) =>
   pod.sh(`cat > ~/going <<'SCRIPT'\n${script}\nSCRIPT\nmv ~/going ~/go`);
 
-/** A session with a bomb that may use a tenth of a node of two CPUs, and one in which Codex answers. */
+/** A session with a bomb that may use a quarter of a node of two CPUs, and one in which Codex answers. */
 export const BOMB = {
   runtime: echo,
-  resources: { limits: { cpu: "200m" } },
+  resources: { limits: { cpu: "500m" } },
   limits: { pids: 128 },
 };
 export const NEIGHBOUR = { approvals: "never" } as const;
