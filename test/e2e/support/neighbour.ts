@@ -37,7 +37,7 @@ export interface BombRound {
   loud: Times;
   /** Answers of the bomb's own bridge. */
   own: number[];
-  /** Tasks in the bomb's pod, most at once. */
+  /** Tasks in the bomb's pod, the most of two looks: at the limit, and after the neighbour was asked. */
   tasks: number;
 }
 
@@ -48,8 +48,9 @@ export async function bombRound(bomb: SessionPod, neighbour: SessionPod): Promis
   await run(bomb, BOMBS["fork loop"] ?? "");
   await eventually("the limit", async () => (await tasksOf(bomb)) >= 125);
   const own = await bomb.probe(after(1000));
-  const tasks = await tasksOf(bomb);
+  const first = await tasksOf(bomb);
   const loud = await timesOf(neighbour);
+  const tasks = Math.max(first, await tasksOf(bomb));
   await eventually("the bridge ends it", async () => {
     const { killed, restarts, state } = await bomb.status();
     return killed?.reason === "PidLimit" && restarts === before + 1 && state === "hot";
