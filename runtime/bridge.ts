@@ -17,6 +17,7 @@ import { Listener } from "./listener.ts";
 import { type Loopback, startLoopback } from "./loopback.ts";
 import { withNpmPrefix } from "./npm-prefix.ts";
 import { type BridgeOptions, pick } from "./options.ts";
+import { takeOwnCpus } from "./own-cpus.ts";
 import { OwnNode } from "./own-node.ts";
 import { createPressure, type Pressure } from "./pressure.ts";
 import { startProbe } from "./probe.ts";
@@ -67,6 +68,8 @@ class Bridge {
   #defaults: TurnDefaults;
   #install: InstallStatus = { state: "none" };
   #digest: string | undefined;
+  /** Of the agent, where the bridge has others for itself. */
+  #cpus: string | undefined;
   #echo = false;
   #skewMs: number | undefined;
   #loopback: Loopback | undefined;
@@ -196,6 +199,8 @@ class Bridge {
     };
     await installUntilDone(this.#options, set, signal);
     if (signal.aborted) return;
+    // The install may use all of them.
+    this.#cpus = await takeOwnCpus(this.#options.podUid, logger);
     this.#defaults = await this.#chooseDefaults();
     this.#loopback = await startLoopback({ gatewayUrl, tokenFile, logger }, this.#end.signal);
     const limited = (command: string[]) => this.#limited(command);
@@ -243,7 +248,7 @@ class Bridge {
 
   #limited(command: string[]): string[] {
     const enforce = this.#pressure.isolation !== "Degraded";
-    return limitCommand(command, { pids: this.#options.runtime.pids, enforce });
+    return limitCommand(command, { pids: this.#options.runtime.pids, enforce, cpus: this.#cpus });
   }
 
   async #chooseDefaults(): Promise<TurnDefaults> {

@@ -3,6 +3,8 @@ export interface LimitOptions {
   pids: number;
   /** Only where it is proved that the uid's processes are this session's alone (`Pressure.isolation`). */
   enforce: boolean;
+  /** The CPUs that it may use, as `taskset -c` takes them; undefined = all. */
+  cpus?: string | undefined;
 }
 
 /**
@@ -19,7 +21,8 @@ exec "$@"`;
  * The second level of RLIMIT_NPROC: the command, started so that it and all it starts share `pids` tasks. The container's
  * entry has set the first level a little higher, so the agent saturates first and the bridge can still start processes.
  */
-export function limitCommand(command: string[], { pids, enforce }: LimitOptions): string[] {
-  if (!enforce || pids <= 0) return command;
-  return ["/bin/sh", "-c", SCRIPT, "argus-limit", String(pids), ...command];
+export function limitCommand(command: string[], { pids, enforce, cpus }: LimitOptions): string[] {
+  const placed = cpus ? ["taskset", "-c", cpus, ...command] : command;
+  if (!enforce || pids <= 0) return placed;
+  return ["/bin/sh", "-c", SCRIPT, "argus-limit", String(pids), ...placed];
 }

@@ -10,6 +10,13 @@ export interface Gauge {
 /** A v1 hierarchy without a limit shows a number near 2^63. */
 const NO_LIMIT = 2 ** 60;
 
+/** A file that each group of the controller has. */
+const PROBES = {
+  pids: { v1: "pids.current", v2: "pids.current" },
+  memory: { v1: "memory.usage_in_bytes", v2: "memory.current" },
+  cpu: { v1: "cpu.cfs_quota_us", v2: "cpu.max" },
+};
+
 /** The limits that the container's own cgroup sets, v2 or v1; a resource without a limit or not readable is absent. */
 export class Cgroup {
   readonly #root: string;
@@ -47,6 +54,15 @@ export class Cgroup {
     return mark !== "" && (await this.#folder("pids")).includes(mark);
   }
 
+  /** How many CPUs the group may use at once, e.g. 0.5. */
+  async cpus(): Promise<number | undefined> {
+    const folder = await this.#folder("cpu");
+    const v2 = /^(\d+) (\d+)/.exec((await text(folder, "cpu.max")) ?? "");
+    const quota = v2 ? Number(v2[1]) : await number(folder, "cpu.cfs_quota_us");
+    const period = v2 ? Number(v2[2]) : await number(folder, "cpu.cfs_period_us");
+    return quota && period ? quota / period : undefined;
+  }
+
   /** How often a start of a process was refused by the pids limit. */
   async pidLimitHits(): Promise<number> {
     const events = await text(await this.#folder("pids"), "pids.events");
@@ -62,13 +78,13 @@ export class Cgroup {
   }
 
   /** In a container the root is its own group; on a machine /proc/self/cgroup names the place below it. */
-  async #folder(controller: "pids" | "memory"): Promise<string> {
+  async #folder(controller: keyof typeof PROBES): Promise<string> {
     const lines = ((await text(this.#own, "")) ?? "").split("\n").map((line) => line.split(":"));
     const v1 = lines.find(([, names = ""]) => names.split(",").includes(controller));
     const [base, inside] = v1
       ? [join(this.#root, controller), v1[2] ?? "/"]
       : [this.#root, lines.find(([id]) => id === "0")?.[2] ?? "/"];
-    const probe = v1 && controller === "memory" ? "memory.usage_in_bytes" : `${controller}.current`;
+    const probe = PROBES[controller][v1 ? "v1" : "v2"];
     const nested = join(base, inside);
     return (await text(nested, probe)) === undefined ? base : nested;
   }

@@ -119,8 +119,9 @@ export class TestBridge {
     return BridgeStatus.parse(JSON.parse((await this.get("/status")).body));
   }
 
-  async get(path: string): Promise<{ status: number; body: string }> {
-    const response = await fetch(`http://127.0.0.1:${this.running.probePort}${path}`);
+  async get(path: string, signal?: AbortSignal): Promise<{ status: number; body: string }> {
+    const url = `http://127.0.0.1:${this.running.probePort}${path}`;
+    const response = await fetch(url, signal ? { signal } : {});
     return { status: response.status, body: await response.text() };
   }
 

@@ -17,6 +17,8 @@ export interface ContainerOptions {
   /** As spec.limits.pids. */
   pids: number;
   memoryBytes?: number;
+  /** How many it may use at once, e.g. 0.2. */
+  cpus?: number;
   /** Of a user namespace: the host's id of the container's 0. */
   mappedTo?: number;
   runtime?: Partial<RuntimeSpec>;
@@ -170,7 +172,7 @@ interface Place {
 }
 
 function containerSpec(options: ContainerOptions, { id, folder, port, probePort }: Place) {
-  const { uid, pids, memoryBytes = 0, mappedTo, rootfs } = options;
+  const { uid, pids, memoryBytes = 0, cpus = 0, mappedTo, rootfs } = options;
   const runtime: RuntimeSpec = {
     command: COMMAND,
     protocol: "codex",
@@ -230,7 +232,10 @@ function containerSpec(options: ContainerOptions, { id, folder, port, probePort 
     ],
     linux: {
       cgroupsPath: `/${id}`,
-      ...(memoryBytes > 0 ? { resources: { memory: { limit: memoryBytes } } } : {}),
+      resources: {
+        ...(memoryBytes > 0 && { memory: { limit: memoryBytes } }),
+        ...(cpus > 0 && { cpu: { period: 100_000, quota: cpus * 100_000 } }),
+      },
       namespaces: spaces.map((type) => ({ type })),
       ...(mappedTo === undefined ? {} : { uidMappings: ids, gidMappings: ids }),
     },

@@ -20,7 +20,7 @@ export const run = (pod: SessionPod, script: string) =>
 /** A session with a bomb that may use a quarter of a node of two CPUs, and one in which Codex answers. */
 export const BOMB = {
   runtime: echo,
-  resources: { limits: { cpu: "500m" } },
+  resources: { limits: { cpu: "200m" } },
   limits: { pids: 128 },
 };
 export const NEIGHBOUR = { approvals: "never" } as const;

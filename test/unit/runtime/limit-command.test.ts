@@ -21,6 +21,13 @@ test("without proof or limit the command stays as it is", () => {
   expect(limitCommand(command, { pids: 0, enforce: true })).toBe(command);
 });
 
+test("with CPUs of its own it starts on them, with and without a limit of processes", () => {
+  const placed = ["taskset", "-c", "1,2", ...command];
+  expect(limitCommand(command, { pids: 0, enforce: false, cpus: "1,2" })).toEqual(placed);
+  const limited = limitCommand(command, { pids: 100, enforce: true, cpus: "1,2" });
+  expect(limited.slice(-placed.length)).toEqual(placed);
+});
+
 /** The same script under each shell that may be a system's sh. */
 const shells =
   process.platform === "linux"

@@ -12,6 +12,8 @@ import { eventually } from "../../support/eventually.ts";
 const root = mkdtempSync(join(tmpdir(), "argus-pressure-"));
 afterAll(() => rmSync(root, { recursive: true }));
 
+const PERIOD = { "cpu/cpu.cfs_period_us": "100000\n" };
+
 describe("cgroup files", () => {
   let folder: string;
   let own: string;
@@ -82,10 +84,20 @@ describe("cgroup files", () => {
     expect(await cgroup.memory()).toBeUndefined();
   });
 
+  test.each([
+    [{ own: "0::/\n", "cpu.max": "50000 100000\n" }, 0.5],
+    [{ own: "0::/one\n", "one/cpu.max": "max 100000\n", "cpu.max": "1 2\n" }, undefined],
+    [{ own: "2:cpu,cpuacct:/\n", "cpu/cpu.cfs_quota_us": "150000\n", ...PERIOD }, 1.5],
+    [{ own: "2:cpu:/\n", "cpu/cpu.cfs_quota_us": "-1\n", ...PERIOD }, undefined],
+  ])("the limit of CPUs in %j is %s", async (contents, cpus) => {
+    expect(await files(contents).cpus()).toBe(cpus);
+  });
+
   test("without files nothing is told", async () => {
     const cgroup = new Cgroup(join(root, "none"), join(root, "none"));
     expect(await cgroup.pids()).toBeUndefined();
     expect(await cgroup.memory()).toBeUndefined();
+    expect(await cgroup.cpus()).toBeUndefined();
     expect(await cgroup.pidLimitHits()).toBe(0);
     expect(await cgroup.oomKills()).toBe(0);
   });
