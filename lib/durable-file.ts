@@ -1,5 +1,5 @@
 import { mkdir, open, rename } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 
 /** Replaces a file at once and keeps it, its name and its folders over a power cut; only its owner may read it. */
 export async function writeDurably(path: string, text: string): Promise<void> {
@@ -14,6 +14,13 @@ export async function writeDurably(path: string, text: string): Promise<void> {
   }
   await rename(temporary, path);
   for (const folder of changedFolders(path, made)) await syncFolder(folder);
+}
+
+/** The folders above too where they are missing; their names stay over a power cut. */
+export async function makeFolderDurably(folder: string): Promise<void> {
+  const made = await mkdir(folder, { recursive: true });
+  if (made === undefined) return;
+  for (const above of changedFolders(join(folder, "any"), made)) await syncFolder(above);
 }
 
 /** Those that got a name: the file's own, and the one above each that was made; `made` = the first of them. */

@@ -1,7 +1,7 @@
-import { mkdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
-import { writeDurably } from "#lib/durable-file.ts";
+import { makeFolderDurably, writeDurably } from "#lib/durable-file.ts";
 import type { Logger } from "#lib/logger.ts";
 
 const Saved = z.object({ epoch: z.int().min(0) });
@@ -21,7 +21,7 @@ export class EpochFence {
 
   static async open(home: string, logger: Logger): Promise<EpochFence> {
     const path = join(home, ".argus", "bridge.json");
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolderDurably(dirname(path));
     const text = await readFile(path, "utf8").catch(() => "");
     const saved = Saved.safeParse(text === "" ? undefined : parse(text));
     if (text !== "" && !saved.success) logger.error({ path }, "bridge state is unreadable");

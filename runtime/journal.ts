@@ -1,6 +1,6 @@
-import { type FileHandle, mkdir, open, readFile, rename } from "node:fs/promises";
+import { type FileHandle, open, readFile, rename } from "node:fs/promises";
 import { dirname } from "node:path";
-import { syncFolder } from "#lib/durable-file.ts";
+import { makeFolderDurably, syncFolder } from "#lib/durable-file.ts";
 import { isErrno } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
 
@@ -53,7 +53,7 @@ export class Journal {
   /** Loads what is there into the state. Throws what the file system says. */
   static async open(options: JournalOptions): Promise<Journal> {
     const { path, state, logger } = options;
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolderDurably(dirname(path));
     const text = await readFile(path, "utf8").catch((error: unknown) => {
       if (isErrno(error, "ENOENT")) return "";
       throw error;

@@ -1,3 +1,5 @@
+import { TASKSET } from "./own-cpus.ts";
+
 export interface LimitOptions {
   /** Processes and threads of the uid; 0 = no limit. */
   pids: number;
@@ -22,7 +24,7 @@ exec "$@"`;
  * entry has set the first level a little higher, so the agent saturates first and the bridge can still start processes.
  */
 export function limitCommand(command: string[], { pids, enforce, cpus }: LimitOptions): string[] {
-  const placed = cpus ? ["taskset", "-c", cpus, ...command] : command;
+  const placed = cpus ? [TASKSET, "-c", cpus, ...command] : command;
   if (!enforce || pids <= 0) return placed;
   return ["/bin/sh", "-c", SCRIPT, "argus-limit", String(pids), ...placed];
 }

@@ -20,6 +20,9 @@ export interface CpuFacts {
   podUid: string;
 }
 
+/** In full: the PATH of the agent is its owner's. */
+export const TASKSET = "/usr/bin/taskset";
+
 /** Of the CPUs at most; more than one, so that neighbours that compute do not stand in a bridge's way. */
 const BRIDGE_PART = 4;
 
@@ -56,7 +59,7 @@ export async function takeOwnCpus(podUid: string, logger: Logger): Promise<strin
   const split = splitCpus({ allowed, quota: await new Cgroup().cpus(), podUid });
   if (!split) return undefined;
   try {
-    await promisify(execFile)("taskset", ["-a", "-c", "-p", split.bridge, String(process.pid)]);
+    await promisify(execFile)(TASKSET, ["-a", "-c", "-p", split.bridge, String(process.pid)]);
     return split.agent;
   } catch (error) {
     logger.warn({ err: error, ...split }, "bridge shares its CPUs with the agent: taskset failed");

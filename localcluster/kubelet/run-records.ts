@@ -1,6 +1,6 @@
-import { mkdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import { writeDurably } from "#lib/durable-file.ts";
+import { makeFolderDurably, writeDurably } from "#lib/durable-file.ts";
 import { ArgusError, isErrno } from "#lib/errors.ts";
 import type { ProcessRecord } from "#lib/process-record.ts";
 
@@ -24,7 +24,7 @@ export class RunRecords {
 
   /** Throws Internal when the file cannot be understood: starting anyway could start things twice. */
   static async open(file: string): Promise<RunRecords> {
-    await mkdir(dirname(file), { recursive: true });
+    await makeFolderDurably(dirname(file));
     const text = await readFile(file, "utf8").catch((error: unknown) => {
       if (isErrno(error, "ENOENT")) return "[]";
       throw error;

@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { changedFolders, writeDurably } from "#lib/durable-file.ts";
+import { changedFolders, makeFolderDurably, writeDurably } from "#lib/durable-file.ts";
 
 let folder: string;
 beforeAll(async () => {
@@ -18,6 +18,13 @@ test("a file is made with its folders, replaced as a whole, and only its owner's
   expect(await readdir(dirname(path))).toEqual(["state.json"]);
   expect((await stat(path)).mode & 0o777).toBe(0o600);
   expect((await stat(dirname(path))).mode & 0o777).toBe(0o700);
+});
+
+test("a folder is made with those above it, open to read, and may be there already", async () => {
+  const path = join(folder, "c", "d");
+  await makeFolderDurably(path);
+  await makeFolderDurably(path);
+  expect((await stat(path)).mode & 0o777).toBe(0o777 & ~process.umask());
 });
 
 test.each([

@@ -22,7 +22,7 @@ test("without proof or limit the command stays as it is", () => {
 });
 
 test("with CPUs of its own it starts on them, with and without a limit of processes", () => {
-  const placed = ["taskset", "-c", "1,2", ...command];
+  const placed = ["/usr/bin/taskset", "-c", "1,2", ...command];
   expect(limitCommand(command, { pids: 0, enforce: false, cpus: "1,2" })).toEqual(placed);
   const limited = limitCommand(command, { pids: 100, enforce: true, cpus: "1,2" });
   expect(limited.slice(-placed.length)).toEqual(placed);
