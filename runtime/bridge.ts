@@ -77,10 +77,9 @@ class Bridge {
 
   constructor(options: BridgeOptions) {
     this.#options = options;
-    const { home, runtime, podUid, workspace } = options;
+    const { home, runtime, podUid, workspace, logger, tuning = {} } = options;
     const { pids, memoryBytes, approvals } = runtime;
     this.#pressure = options.pressure ?? createPressure({ home, pids, memoryBytes, podUid });
-    const { logger, tuning = {} } = options;
     this.#watch = new ResourceWatch({ pressure: this.#pressure, podUid, logger, tuning });
     this.#defaults = { cwd: workspace, approvalPolicy: approvals, sandbox: "read-only" };
     this.#echo = runtime.command.includes("echo");
@@ -133,8 +132,7 @@ class Bridge {
 
   #openCore(): Promise<Core> {
     const { home, runtime, logger } = this.#options;
-    const limited = (command: string[]) => this.#limited(command);
-    const files = workspaceOf(this.#options, { limited, signal: this.#end.signal });
+    const files = workspaceOf(this.#options, { limited: this.#limited, signal: this.#end.signal });
     return Core.open(
       {
         boot: this.#boot,
@@ -199,12 +197,10 @@ class Bridge {
     };
     await installUntilDone(this.#options, set, signal);
     if (signal.aborted) return;
-    // The install may use all of them.
     this.#cpus = await takeOwnCpus(this.#options.podUid, logger);
     this.#defaults = await this.#chooseDefaults();
     this.#loopback = await startLoopback({ gatewayUrl, tokenFile, logger }, this.#end.signal);
-    const limited = (command: string[]) => this.#limited(command);
-    const rules = { limited, sandbox: () => this.#defaults.sandbox };
+    const rules = { limited: this.#limited, sandbox: () => this.#defaults.sandbox };
     await this.#node.start(this.#options, rules, this.#end.signal);
     await core.supervisor.run(this.#end.signal);
   }
@@ -246,10 +242,10 @@ class Bridge {
     return { ...prepared, command: this.#limited(prepared.command) };
   }
 
-  #limited(command: string[]): string[] {
+  readonly #limited = (command: string[]): string[] => {
     const enforce = this.#pressure.isolation !== "Degraded";
     return limitCommand(command, { pids: this.#options.runtime.pids, enforce, cpus: this.#cpus });
-  }
+  };
 
   async #chooseDefaults(): Promise<TurnDefaults> {
     const { runtime, workspace, home, agentEnv, logger } = this.#options;

@@ -51,7 +51,7 @@ export function parseCpuList(list: string): number[] {
 
 /**
  * Moves this process to CPUs of its own and resolves to the agent's; undefined where the limit leaves none (also: no
- * limit, not Linux). Without `taskset` nothing changes, and the log says so.
+ * limit, not Linux). Without `taskset` nothing changes, and the log says so. Comes after the install, which may use all.
  */
 export async function takeOwnCpus(podUid: string, logger: Logger): Promise<string | undefined> {
   const status = await readFile("/proc/self/status", "latin1").catch(() => "");
