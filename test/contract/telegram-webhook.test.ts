@@ -1,12 +1,11 @@
-import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
-import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { secretOf } from "#bot/inbound/webhook.ts";
 import { BotRig } from "#test/support/bot-rig.ts";
 import { eventually } from "#test/support/eventually.ts";
+import { freePort } from "#test/support/free-port.ts";
 import { hasProxy, startTlsProxy } from "#test/support/tls-proxy.ts";
 
 let rig: BotRig;
@@ -19,15 +18,6 @@ beforeEach(async () => {
 afterEach(async () => {
   await rig.stop();
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 const started = () => rig.bridges.get("main")?.started.map(({ text }) => text) ?? [];
 const secret = () => ({ "x-telegram-bot-api-secret-token": secretOf(rig.telegram.token) });

@@ -94,10 +94,10 @@ export class BotRig {
   }
 
   /** The first message of the bot in that chat, after `after`, whose words match. */
-  heard(where: Chat, words: RegExp, after = 0): Promise<Stored> {
+  heard(where: Chat, words: RegExp, after = 0, timeoutMs = 60_000): Promise<Stored> {
     const isIt = (each: Stored) => each.id > after && words.test(textOf(each));
     const look = () => this.telegram.sent(where).find(isIt);
-    return this.telegram.waitFor(`${words} in ${where.id}`, look, 60_000);
+    return this.telegram.waitFor(`${words} in ${where.id}`, look, timeoutMs);
   }
 }
 

@@ -3,12 +3,12 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { POD, POD_ENV, type RuntimeSpec } from "#protocol/pod.ts";
 import { programPath } from "../cluster/binaries.ts";
 import { makeVolume, removeVolume, TestBridge } from "./bridge.ts";
 import { eventually } from "./eventually.ts";
+import { freePort } from "./free-port.ts";
 import { runProgram } from "./run-program.ts";
 
 export interface ContainerOptions {
@@ -153,15 +153,6 @@ export class Container {
 function cgroupOf(id: string): string {
   const v1 = join("/sys/fs/cgroup/pids", id);
   return existsSync("/sys/fs/cgroup/pids") ? v1 : join("/sys/fs/cgroup", id);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  return typeof address === "object" && address ? address.port : 0;
 }
 
 interface Place {

@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import type { ArgusUp } from "./argus-up.ts";
 import { eventually } from "./eventually.ts";
+import { freePort } from "./free-port.ts";
 import { WsClient } from "./ws-client.ts";
 
 const root = join(import.meta.dirname, "..", "..");
@@ -51,13 +51,4 @@ export class ExtraGateway {
     this.#child.kill("SIGTERM");
     await once(this.#child, "close");
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  return typeof address === "object" && address ? address.port : 0;
 }

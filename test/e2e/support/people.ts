@@ -6,9 +6,10 @@ import type { FakeModel } from "#test/fakes/model.ts";
 import { type FakeTelegram, type Person, startTelegram } from "#test/fakes/telegram.ts";
 import { connected, pair } from "#test/support/devices.ts";
 import { eventually } from "#test/support/eventually.ts";
+import { freePort } from "#test/support/free-port.ts";
 import { NodeHostProcess } from "#test/support/node-host.ts";
 import type { Release } from "#test/support/release.ts";
-import { freePort, startTlsProxy } from "#test/support/tls-proxy.ts";
+import { startTlsProxy } from "#test/support/tls-proxy.ts";
 
 /** As usual proxies have it. */
 const IDLE_SECONDS = 60;
