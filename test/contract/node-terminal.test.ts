@@ -36,7 +36,7 @@ async function device(policy?: object): Promise<NodeHostProcess> {
   return host;
 }
 
-/** A person's shell, in which `argus run -t` is started: what it leaves behind is seen. */
+/** A person's shell, in which `argus run -t` is started: what it leaves behind is seen. It also shows the typed line. */
 function person(words: string[], url = rig.url): Person {
   const shell = new Person(["-i"], { program: "/bin/sh", cols: 91, rows: 31 });
   people.push(shell);
@@ -58,7 +58,7 @@ test("a program gets a terminal of the person's size, follows it, hears keys and
   shell.type("héllo\r");
   await shell.sees("got <héllo>");
   shell.type("\u0003");
-  await shell.sees("caught");
+  await shell.sees("caught\r\n");
   shell.resize(120, 40);
   shell.type("\r");
   await shell.sees("size=40 120");
@@ -89,7 +89,7 @@ test("keys that are typed while connections are cut arrive once and in order", a
     ),
     `http://127.0.0.1:${cutter.port}`,
   );
-  await shell.sees("ready", 30_000);
+  await shell.sees("ready\r\n", 30_000);
   const words = Array.from({ length: 80 }, (_, index) => `word${index}`);
   for (const word of words) {
     shell.type(`${word}\r`);
@@ -181,10 +181,10 @@ test("an agent starts a program on a terminal, types, resizes and reads it", asy
     ] as Record<string, unknown>;
   const argv = sh('stty size; read line; echo "got <$line>"; stty size');
   const { jobId } = await ask("system.run", { argv, pty: { cols: 100, rows: 30 }, yieldMs: 0 });
-  expect(await ask("process.resize", { jobId, cols: 50, rows: 20 })).toMatchObject({ cols: 50 });
   await eventually("it has its size", async () =>
     String((await ask("process.logs", { jobId }))["stdout"]).includes("30 100"),
   );
+  expect(await ask("process.resize", { jobId, cols: 50, rows: 20 })).toMatchObject({ cols: 50 });
   const typed = Buffer.from("hi\n").toString("base64");
   await ask("process.write", { jobId, dataBase64: typed, offset: 0 });
   await eventually("it ended", async () => {
