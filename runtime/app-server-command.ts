@@ -4,7 +4,7 @@ import { ArgusError } from "#lib/errors.ts";
 import type { TurnDefaults } from "#protocol/bridge.ts";
 import type { RuntimeSpec } from "#protocol/pod.ts";
 import { findProgram, nativeCodex } from "./codex-binary.ts";
-import { codexConfig, writeCodexConfig } from "./codex-config.ts";
+import { codexConfig, mcpServerNames, writeCodexConfig } from "./codex-config.ts";
 import { withNpmPrefix } from "./npm-prefix.ts";
 
 export interface PrepareOptions {
@@ -24,6 +24,8 @@ export interface AppServerCommand {
   cwd: string;
   /** The command is the built-in echo. */
   echo: boolean;
+  /** MCP servers that it starts for each thread. */
+  toolServers?: string[];
 }
 
 /**
@@ -62,6 +64,7 @@ async function prepareCodex(
     env: { RUST_LOG: "warn", ...env, CODEX_HOME: codexHome },
     cwd,
     echo: false,
+    toolServers: mcpServerNames(mcpServers),
   };
 }
 

@@ -52,11 +52,18 @@ supports_websockets = false
 http_headers = { ${text(LOOPBACK_SECRET_HEADER)} = ${text(loopback.secret)} }
 
 # The gateway and each device decide what may be done; asking twice helps nobody.
-${mcpServer("argus", "/mcp", true, loopback)}${mcpServers
-  .filter((name) => name !== "argus")
+${mcpServer("argus", "/mcp", true, loopback)}${others(mcpServers)
   .map((name) => mcpServer(name, `/mcp/servers/${name}`, approvals === "never", loopback))
   .join("")}`;
 }
+
+/** Names of the servers in config.toml: the gateway's own and the session's. */
+export const mcpServerNames = (ofSession: readonly string[] = []): string[] => [
+  "argus",
+  ...others(ofSession),
+];
+
+const others = (names: readonly string[]) => names.filter((name) => name !== "argus");
 
 function mcpServer(
   name: string,

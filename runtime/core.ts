@@ -27,6 +27,7 @@ import { Ring } from "./ring.ts";
 import { settleThread } from "./settle.ts";
 import { Supervisor } from "./supervisor.ts";
 import { Threads } from "./threads.ts";
+import { ToolServers } from "./tool-servers.ts";
 
 /** Parking is tried again this long after a background command was found, at least. */
 const MIN_PARK_RETRY_MS = 10_000;
@@ -62,6 +63,7 @@ export class Core {
   readonly #flight: Flight;
   readonly #caller: Caller;
   readonly #threads: Threads;
+  readonly #toolServers = new ToolServers();
   readonly #journals: Journal[];
   readonly #hasJobs: () => boolean;
   #parkNotBefore = 0;
@@ -108,7 +110,8 @@ export class Core {
     this.supervisor = this.#makeSupervisor(options, handshake);
     this.liveness = new Liveness(this.#caller, () => this.supervisor.kill(), options.livenessMs);
     const { busy, supervisor, asks } = this;
-    const shared = { busy, inputs, supervisor, asks, flight: this.#flight, threads: this.#threads };
+    const [flight, threads, toolServers] = [this.#flight, this.#threads, this.#toolServers];
+    const shared = { busy, inputs, supervisor, asks, flight, threads, toolServers };
     const requests = new Requests({
       ...shared,
       policy,
@@ -190,12 +193,19 @@ export class Core {
     return new Supervisor({
       home,
       logger,
-      prepare,
+      prepare: async () => {
+        const prepared = await prepare();
+        this.#toolServers.expect(prepared.toolServers ?? []);
+        return prepared;
+      },
       onLines: (lines) => this.mux.fromAppServer(lines),
       onOverflow: (count) => this.mux.overflow(count),
       handshake: (signal) => handshake.start(signal),
       ...(explainKill ? { explainKill } : {}),
-      onEnd: (reason) => this.mux.ended(reason),
+      onEnd: (reason) => {
+        this.#toolServers.reset();
+        this.mux.ended(reason);
+      },
       onHot: (again) => {
         this.liveness.reset(monotonicMs());
         if (again === undefined) return;

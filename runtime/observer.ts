@@ -5,10 +5,12 @@ import type { Busy } from "./busy.ts";
 import type { Inputs } from "./inputs.ts";
 import type { Peer } from "./peer.ts";
 import type { Threads } from "./threads.ts";
+import type { ToolServers } from "./tool-servers.ts";
 
 const Turn = z.object({ threadId: z.string(), turn: z.looseObject({ id: z.string() }) });
 const Status = z.object({ threadId: z.string(), status: z.object({ type: z.string() }) });
 const Thread = z.object({ threadId: z.string() });
+const ToolServer = z.object({ threadId: z.string(), name: z.string(), status: z.string() });
 const Item = z.object({
   turnId: z.string(),
   item: z.looseObject({ type: z.string(), clientId: z.string().nullish() }),
@@ -18,6 +20,7 @@ export interface ObserverOptions {
   busy: Busy<Peer>;
   inputs: Inputs;
   threads: Threads;
+  toolServers: ToolServers;
   onTurnEnd: () => void;
 }
 
@@ -25,14 +28,16 @@ export interface ObserverOptions {
 export class Observer {
   readonly #readers: Record<string, (params: unknown) => void>;
 
-  constructor({ busy, inputs, threads, onTurnEnd }: ObserverOptions) {
+  constructor({ busy, inputs, threads, toolServers, onTurnEnd }: ObserverOptions) {
     const gone = reader(Thread, ({ threadId }) => {
       busy.closed(threadId);
       threads.unloaded(threadId);
+      toolServers.forget(threadId);
     });
     const over = reader(Thread, ({ threadId }) => {
       busy.closed(threadId);
       threads.removed(threadId);
+      toolServers.forget(threadId);
     });
     this.#readers = {
       "turn/started": reader(Turn, ({ threadId, turn }) => busy.turnStarted(threadId, turn.id)),
@@ -43,9 +48,14 @@ export class Observer {
       }),
       "thread/status/changed": reader(Status, ({ threadId, status }) => {
         busy.statusChanged(threadId, status.type, monotonicMs());
-        if (status.type === "notLoaded") threads.unloaded(threadId);
+        if (status.type !== "notLoaded") return;
+        threads.unloaded(threadId);
+        toolServers.forget(threadId);
       }),
       "item/started": reader(Item, ({ turnId, item }) => inputs.itemStarted(turnId, item)),
+      "mcpServer/startupStatus/updated": reader(ToolServer, ({ threadId, name, status }) => {
+        toolServers.see(threadId, name, status);
+      }),
       "thread/closed": gone,
       "thread/archived": over,
       "thread/deleted": over,

@@ -25,6 +25,7 @@ import {
 import { errorLine, RpcFailure } from "./rpc.ts";
 import type { Supervisor } from "./supervisor.ts";
 import type { Threads } from "./threads.ts";
+import type { ToolServers } from "./tool-servers.ts";
 import { turnEffects } from "./turn-effects.ts";
 
 /** A peer's request waits this long for the app-server: less than the 120 s after which clients give up. */
@@ -39,6 +40,7 @@ export interface RequestsOptions {
   inputs: Inputs;
   policy: Policy;
   threads: Threads;
+  toolServers: ToolServers;
   asks: Asks;
   tell: (peer: Peer, ...pieces: Buffer[]) => void;
   /** Why no turn may start now; undefined = it may. */
@@ -128,14 +130,16 @@ export class Requests {
     return repeat.kind === "answered";
   }
 
-  /** The app-server runs and has loaded the thread, if it must. */
+  /** The app-server runs and has loaded the thread, if it must, with its tools, if a turn starts. */
   async #usable({ peer, method }: Request, threadId: string | undefined): Promise<void> {
-    const { supervisor, threads } = this.#options;
+    const { supervisor, threads, toolServers } = this.#options;
+    const deadline = monotonicMs() + HOLD_MS;
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       await this.ready(peer);
       const needed =
         threadId !== undefined && (!UNLOADED_OK.has(method) || threads.isNew(threadId));
       if (needed) await threads.ensure(threadId);
+      if (needed && STARTING_METHODS.has(method)) await toolServers.settled(threadId, deadline);
       if (supervisor.hot && (!needed || threads.isLoaded(threadId))) return;
     }
     throw new RpcFailure(ENDED);

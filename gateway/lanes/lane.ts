@@ -71,7 +71,7 @@ export class Lane {
 
   /** What the first of those that wait waits for, in words; empty when nothing holds it up. */
   get waitsFor(): string {
-    return this.#waitsFor;
+    return this.#waitsFor || this.#turns.startWords;
   }
 
   /** What the turn that runs is doing, in words; empty when none runs. */

@@ -27,6 +27,7 @@ export interface RunnerOptions extends LaneOptions {
 export class TurnRunner {
   readonly #options: RunnerOptions;
   #running: RunningTurn | undefined;
+  #isStarting = false;
 
   constructor(options: RunnerOptions) {
     this.#options = options;
@@ -35,6 +36,13 @@ export class TurnRunner {
   /** What the turn that runs is doing, in words; empty when none runs. */
   get words(): string {
     return this.#running?.words ?? "";
+  }
+
+  /** What a turn waits for that the agent was asked to start and that does not run yet, in words; empty when there is none. */
+  get startWords(): string {
+    return this.#isStarting
+      ? "The agent begins its turn: it loads the conversation and starts its MCP servers."
+      : "";
   }
 
   /** Stops the turn if it runs; one that does not run yet is stopped when it does. */
@@ -88,8 +96,10 @@ export class TurnRunner {
 
   async #run(link: Link, start: TurnStart, turn: OpenTurn): Promise<TurnEnd> {
     const { threadId } = start;
+    this.#isStarting = true;
     try {
       return await runTurn(link, start, (turnId, record) => {
+        this.#isStarting = false;
         this.#follow({ turn, link, threadId, turnId, record });
         this.#options.onRunning(turn, turnId);
       });
@@ -98,6 +108,8 @@ export class TurnRunner {
       this.#running?.leave();
       this.#running = undefined;
       throw error;
+    } finally {
+      this.#isStarting = false;
     }
   }
 

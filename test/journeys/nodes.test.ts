@@ -149,8 +149,8 @@ test("a command wakes a cold session; its job keeps the pod, and the job's end w
   expect(await podOf()).toBe(pod);
 }, 240_000);
 
-test("the real Codex uses a tool of the session's own MCP server, whose key it cannot find", async () => {
-  const tickets = await startMcpServer({ key: "k3y-of-tickets" });
+test("the real Codex uses a tool of the session's own slow MCP server in its first turn, and cannot find its key", async () => {
+  const tickets = await startMcpServer({ key: "k3y-of-tickets", startMs: 4000 });
   const name = "with-tools";
   const secret = `--from-literal=headers=X-Key: k3y-of-tickets`;
   await up.kubectl(["create", "secret", "generic", "tickets", secret]);
@@ -165,14 +165,15 @@ spec:
   await up.kubectl(["apply", "-f", "-"], object);
   await up.kubectl(["wait", "--for=condition=Ready", `asess/${name}`, "--timeout=60s"]);
   const client = await up.connect({ session: name });
-  // A first turn begins without a server that is slow to start.
-  for (const text of ["hello", 'tool: mcp__tickets/lookup {"id":7}']) {
-    const { inputId } = await client.request("argus/input/enqueue", { text });
-    await client.waitFor(
-      "the turn's end",
-      ({ method, params }) => method === "argus/input/ended" && params?.id === inputId,
-    );
-  }
+  const text = 'tool: mcp__tickets/lookup {"id":7}';
+  const { inputId } = await client.request("argus/input/enqueue", { text });
+  await eventually("it says what the turn waits for", async () =>
+    /starts its MCP servers/.test(JSON.stringify(await client.request("argus/input/list", {}))),
+  );
+  await client.waitFor(
+    "the turn's end",
+    ({ method, params }) => method === "argus/input/ended" && params?.id === inputId,
+  );
   expect(model.requests.at(-1)?.outputs.join()).toContain("ticket 7 is open");
   await client.close();
   const look = "cat ~/.codex/config.toml; env; tr '\\0' ' ' < /proc/self/environ";

@@ -1,5 +1,6 @@
 import { createServer, type IncomingHttpHeaders } from "node:http";
 import type { AddressInfo } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js";
 import { StreamableHTTPServerTransport } from "@modelcontextprotocol/sdk/server/streamableHttp.js";
 import { z } from "zod";
@@ -11,15 +12,21 @@ export interface McpServerProcess {
   close(): Promise<void>;
 }
 
-/** Somebody's MCP server with one tool, as the SDK makes it; without the header `x-key` nobody gets in. */
+/**
+ * Somebody's MCP server with one tool, as the SDK makes it; without the header `x-key` nobody gets in. Its first answer takes `startMs`: it had to
+ * be woken.
+ */
 export async function startMcpServer({
   key,
   host = "127.0.0.1",
+  startMs = 0,
 }: {
   key: string;
   host?: string;
+  startMs?: number;
 }): Promise<McpServerProcess> {
   const requests: IncomingHttpHeaders[] = [];
+  let awake: Promise<void> | undefined;
   const http = createServer((request, response) => {
     if (request.headers["x-key"] !== key) {
       response.writeHead(401).end("who are you?");
@@ -33,7 +40,10 @@ export async function startMcpServer({
     }));
     const transport = new StreamableHTTPServerTransport({});
     response.once("close", () => void server.close());
-    void server.connect(transport as never).then(() => transport.handleRequest(request, response));
+    awake ??= delay(startMs);
+    void Promise.all([server.connect(transport as never), awake]).then(() =>
+      transport.handleRequest(request, response),
+    );
   });
   await new Promise<void>((resolve) => http.listen(0, host, resolve));
   const { port } = http.address() as AddressInfo;

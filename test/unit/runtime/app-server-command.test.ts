@@ -67,6 +67,7 @@ test("a native Codex is started as it is, its home and programs on the volume", 
   expect(prepared).toEqual({
     command: [codex, "app-server"],
     cwd: join(home, "workspace"),
+    toolServers: ["argus"],
     echo: false,
     env: {
       ARGUS_SESSION: "main",

@@ -15,6 +15,7 @@ function requestsOver(parts: object) {
     flight: { send: ({ method }: { method: string }) => sent.push(method) },
     policy: { named: () => ({}), fill: (line: Buffer) => line, remember: () => {} },
     threads: { isLoaded: () => true, isNew: () => false, ensure: async () => {} },
+    toolServers: { settled: async () => {} },
     tell: (_: Peer, line: Buffer) => told.push(JSON.parse(String(line)) as never),
     noNewTurns: () => undefined,
     why: () => "",
