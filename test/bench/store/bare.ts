@@ -1,11 +1,6 @@
 import { closeSync, fdatasyncSync, openSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
-
-export interface Paced {
-  perSecond: number;
-  /** Of each one, ms. */
-  times: number[];
-}
+import type { Paced } from "./paced.ts";
 
 /** What the disk allows: an entry appended and synced, over and over, by one who does nothing else. */
 export function bareSyncs(folder: string, forMs: number, bytes: number): Paced {

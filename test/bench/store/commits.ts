@@ -1,6 +1,6 @@
 import { type DocumentKind, StoredState } from "#gateway/state/document.ts";
 import type { Store } from "#gateway/store/store.ts";
-import type { Paced } from "./bare.ts";
+import { type Paced, paced } from "./paced.ts";
 
 /** Entries of 1 KiB that a document holds: each commit replaces the oldest. */
 const LIVE = 64;
@@ -33,19 +33,8 @@ export class Producers {
   }
 
   /** `count` producers, each of which waits for its commit before the next. */
-  async run(count: number, forMs: number): Promise<Paced> {
-    const times: number[] = [];
-    const startedMs = performance.now();
-    const produce = async (index: number) => {
-      for (let nowMs = startedMs; nowMs - startedMs < forMs; ) {
-        await this.#one(index);
-        const endMs = performance.now();
-        times.push(endMs - nowMs);
-        nowMs = endMs;
-      }
-    };
-    await Promise.all(Array.from({ length: count }, (_, index) => produce(index)));
-    return { perSecond: (times.length * 1000) / (performance.now() - startedMs), times };
+  run(count: number, forMs: number): Promise<Paced> {
+    return paced(count, forMs, (producer) => this.#one(producer));
   }
 
   /** So many commits as fast as it goes. */
