@@ -1,6 +1,7 @@
 import { constants } from "node:fs";
 import { access, stat } from "node:fs/promises";
 import { delimiter, isAbsolute, join } from "node:path";
+import { sleepOr } from "#lib/sleep-or.ts";
 import {
   COMMAND_PARAMS,
   type CommandName,
@@ -12,7 +13,6 @@ import { type Job, KILL_GRACE_MS } from "./job.ts";
 import { type Caller, type Jobs, jobView, outputs } from "./jobs.ts";
 import { NodeError } from "./node-error.ts";
 import { findPty } from "./terminal.ts";
-import { sleepOr } from "./wait.ts";
 
 const TAIL_BYTES = 4000;
 /** All of stdin that a job gets. */

@@ -5,6 +5,7 @@ import { backoffMs, systemClock } from "#lib/clock.ts";
 import { errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
 import type { Running } from "#lib/running.ts";
+import { sleepOr } from "#lib/sleep-or.ts";
 import {
   ExitAck,
   NODE_EXTENSIONS,
@@ -21,7 +22,6 @@ import type { Job } from "./job.ts";
 import { exitNotice, Jobs, type OpenJob } from "./jobs.ts";
 import type { Policy } from "./policy.ts";
 import { Streams } from "./streams.ts";
-import { sleepOr } from "./wait.ts";
 
 export interface NodeHostOptions {
   /** `ws://…/nodes/ws` or `wss://…`. */

@@ -168,6 +168,7 @@ export class Core {
       caller,
       newThreads,
       journal: threadsJournal,
+      toolServers: this.#toolServers,
       policy: (threadId) => ({ ...policy.resume(threadId) }),
       settle: (threadId, history) => settleThread(settling, threadId, history),
       logger,
@@ -202,10 +203,7 @@ export class Core {
       onOverflow: (count) => this.mux.overflow(count),
       handshake: (signal) => handshake.start(signal),
       ...(explainKill ? { explainKill } : {}),
-      onEnd: (reason) => {
-        this.#toolServers.reset();
-        this.mux.ended(reason);
-      },
+      onEnd: (reason) => this.mux.ended(reason),
       onHot: (again) => {
         this.liveness.reset(monotonicMs());
         if (again === undefined) return;

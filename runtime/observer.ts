@@ -32,12 +32,10 @@ export class Observer {
     const gone = reader(Thread, ({ threadId }) => {
       busy.closed(threadId);
       threads.unloaded(threadId);
-      toolServers.forget(threadId);
     });
     const over = reader(Thread, ({ threadId }) => {
       busy.closed(threadId);
       threads.removed(threadId);
-      toolServers.forget(threadId);
     });
     this.#readers = {
       "turn/started": reader(Turn, ({ threadId, turn }) => busy.turnStarted(threadId, turn.id)),
@@ -48,9 +46,7 @@ export class Observer {
       }),
       "thread/status/changed": reader(Status, ({ threadId, status }) => {
         busy.statusChanged(threadId, status.type, monotonicMs());
-        if (status.type !== "notLoaded") return;
-        threads.unloaded(threadId);
-        toolServers.forget(threadId);
+        if (status.type === "notLoaded") threads.unloaded(threadId);
       }),
       "item/started": reader(Item, ({ turnId, item }) => inputs.itemStarted(turnId, item)),
       "mcpServer/startupStatus/updated": reader(ToolServer, ({ threadId, name, status }) => {

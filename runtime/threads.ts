@@ -5,6 +5,7 @@ import type { Caller } from "./caller.ts";
 import type { Journal } from "./journal.ts";
 import type { NewThreads } from "./new-threads.ts";
 import { RpcFailure } from "./rpc.ts";
+import type { ToolServers } from "./tool-servers.ts";
 
 /** Threads that are remembered as usable or as unknown to the running process. */
 const MAX_KNOWN = 10_000;
@@ -18,6 +19,8 @@ export interface ThreadsOptions {
   caller: Caller;
   newThreads: NewThreads;
   journal: Journal;
+  /** Of the loaded threads: they go with them. */
+  toolServers: ToolServers;
   policy: ResumePolicy;
   /** Called once per process and thread, when it is loaded and before anything is forwarded to it. */
   settle: (threadId: string, history: History) => Promise<void>;
@@ -91,6 +94,7 @@ export class Threads {
   unloaded(threadId: string): void {
     this.#loaded.delete(threadId);
     this.#ephemeral.delete(threadId);
+    this.#options.toolServers.forget(threadId);
   }
 
   /** Archived or deleted: never to be made anew. */
@@ -108,6 +112,7 @@ export class Threads {
   reset(): void {
     this.#loaded.clear();
     this.#ephemeral.clear();
+    this.#options.toolServers.reset();
   }
 
   /** A line for the app-server, with its own names of threads. */

@@ -1,4 +1,6 @@
 import { monotonicMs } from "#lib/clock.ts";
+import { remember } from "#lib/remember.ts";
+import { sleepOr } from "#lib/sleep-or.ts";
 
 /** A server of which the app-server says nothing for so long after the thread was loaded is none that it starts. */
 const FIRST_WORD_MS = 2000;
@@ -7,9 +9,8 @@ const START_MS = 35_000;
 const MAX_THREADS = 10_000;
 
 interface Thread {
-  starting: Set<string>;
-  /** Ready, failed or cancelled. */
-  over: Set<string>;
+  /** By name: whether it still starts; else it is ready, failed or cancelled. */
+  isStarting: Map<string, boolean>;
   /** Its turns wait no more: all is known, or was waited for. */
   isSettled: boolean;
   changed: PromiseWithResolvers<void>;
@@ -31,10 +32,7 @@ export class ToolServers {
   /** As `mcpServer/startupStatus/updated` tells it. */
   see(threadId: string, name: string, status: string): void {
     const thread = this.#of(threadId);
-    const [to, from] =
-      status === "starting" ? [thread.starting, thread.over] : [thread.over, thread.starting];
-    from.delete(name);
-    to.add(name);
+    thread.isStarting.set(name, status === "starting");
     const { changed } = thread;
     thread.changed = Promise.withResolvers();
     changed.resolve();
@@ -48,7 +46,7 @@ export class ToolServers {
     while (!thread.isSettled && this.#threads.get(threadId) === thread) {
       const until = Math.min(since + patience(thread, this.#names), deadline);
       const left = until - monotonicMs();
-      if (left > 0) await within(thread.changed.promise, left);
+      if (left > 0) await sleepOr(left, thread.changed.promise);
       else thread.isSettled = true;
     }
   }
@@ -68,28 +66,18 @@ export class ToolServers {
   #of(threadId: string): Thread {
     const known = this.#threads.get(threadId);
     if (known) return known;
-    const [oldest] = this.#threads.keys();
-    if (oldest !== undefined && this.#threads.size >= MAX_THREADS) this.forget(oldest);
     const thread = {
-      starting: new Set<string>(),
-      over: new Set<string>(),
+      isStarting: new Map<string, boolean>(),
       isSettled: false,
       changed: Promise.withResolvers<void>(),
     };
-    this.#threads.set(threadId, thread);
+    remember(this.#threads, threadId, thread, MAX_THREADS);
     return thread;
   }
 }
 
 /** How long a turn waits for what is not known yet, ms. */
-function patience({ starting, over }: Thread, names: readonly string[]): number {
-  if (starting.size > 0) return START_MS;
-  return names.every((name) => over.has(name)) ? 0 : FIRST_WORD_MS;
-}
-
-async function within(promise: Promise<void>, ms: number): Promise<void> {
-  const late = Promise.withResolvers<void>();
-  const timer = setTimeout(late.resolve, ms);
-  await Promise.race([promise, late.promise]);
-  clearTimeout(timer);
+function patience({ isStarting }: Thread, names: readonly string[]): number {
+  if ([...isStarting.values()].includes(true)) return START_MS;
+  return names.every((name) => isStarting.has(name)) ? 0 : FIRST_WORD_MS;
 }

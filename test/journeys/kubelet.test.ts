@@ -256,9 +256,9 @@ test("a pod whose claim is missing is unschedulable until it comes", async () =>
 
 test("init containers come first, and what must run once ends as Succeeded or Failed", async () => {
   const { kube } = await start();
-  const mount = { volumeMounts: [{ name: "v", mountPath: "/work" }] };
+  const mount = { volumeMounts: [{ name: "v", mountPath: "/shared" }] };
   const container = (name: string, text: string) => ({
-    ...sh(text, "/work/order"),
+    ...sh(text, "/shared/order"),
     image: "none",
     name,
     ...mount,

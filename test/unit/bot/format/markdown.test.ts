@@ -116,7 +116,7 @@ describe("what a model writes", () => {
     ["e-mail", "[Bob](mailto:bob@x.org)", "Bob (bob@x.org)"],
     ["e-mail in angles", "<bob@x.org>", "bob@x.org"],
     ["a host that Telegram drops", "[a](http://localhost:3000)", "a (http://localhost:3000)"],
-    ["a file", "[main.ts](/work/main.ts:12)", "main.ts (/work/main.ts:12)"],
+    ["a file", "[main.ts](/src/main.ts:12)", "main.ts (/src/main.ts:12)"],
     ["a script", "[a](javascript:alert(1))", "a (javascript:alert(1))"],
     ["data", "[a](data:text/html;base64,xx)", "a (data:text/html;base64,xx)"],
     ["an image", "![a](https://x.org/i.png)", '<a href="https://x.org/i.png">🖼 a</a>'],
