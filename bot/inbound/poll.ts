@@ -4,6 +4,7 @@ import { backoffMs, systemClock } from "#lib/clock.ts";
 import { errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
 import { grammySignal, type TelegramApi } from "../telegram-api.ts";
+import { EarlierWebhook, isConflict } from "./earlier-webhook.ts";
 
 const POLL_SECONDS = 50;
 const BATCH = 100;
@@ -32,11 +33,10 @@ export interface PollOptions {
 /** Asks Telegram for updates until the signal aborts. Throws when the token is worth nothing. */
 export async function poll(options: PollOptions, signal: AbortSignal): Promise<void> {
   let offset: number | undefined;
-  let isAlone = false;
+  const webhook = new EarlierWebhook(options);
   for (let failures = 0; !signal.aborted; ) {
     try {
-      if (!isAlone) await withoutWebhook(options, signal);
-      isAlone = true;
+      await webhook.remove(signal);
       const updates = await wholeBatch(options, offset, signal);
       failures = 0;
       options.onState(undefined);
@@ -45,21 +45,13 @@ export async function poll(options: PollOptions, signal: AbortSignal): Promise<v
     } catch (error) {
       if (signal.aborted) break;
       if (error instanceof GrammyError && error.error_code === 401) throw error;
+      webhook.failed(error);
       options.onState(`No updates from Telegram: ${pollWords(error)}`);
       options.logger.warn({ error: pollWords(error) }, "no updates from Telegram; trying again");
       await systemClock.sleep(pauseOf(error, failures++), signal).catch(() => undefined);
     }
   }
   await farewell(options, offset);
-}
-
-/** Telegram gives nothing to who asks while a webhook of an earlier life is set. One that is set later is somebody's doing. */
-async function withoutWebhook({ api, logger }: PollOptions, signal: AbortSignal): Promise<void> {
-  const { url = "" } = await api.getWebhookInfo(grammySignal(signal));
-  if (url === "") return;
-  await api.deleteWebhook({}, grammySignal(signal));
-  const host = URL.canParse(url) ? new URL(url).host : "";
-  logger.warn({ host }, "a webhook was set for this bot; it is removed, for updates are asked for");
 }
 
 /** Updates that nobody has confirmed; when the last is a piece of an album, with what still comes of it. */
@@ -98,7 +90,7 @@ function pauseOf(error: unknown, failures: number): number {
 
 /** What keeps updates away, in words. */
 export function pollWords(error: unknown): string {
-  if (error instanceof GrammyError && error.error_code === 409) {
+  if (isConflict(error)) {
     return `${error.description}. Another program asks with this token, or a webhook is set: end it, one of both gets each message.`;
   }
   return errorMessage(error);

@@ -16,7 +16,8 @@ const people = z
   .transform((text) => text.split(/[\s,]+/).filter(Boolean))
   .default([]);
 
-const Variables = z.object({
+/** Environment of `argus telegram`. */
+export const TelegramEnvironment = z.object({
   ...gatewayAccess,
   ARGUS_TELEGRAM_TOKEN: z
     .string({ error: "set it, or ARGUS_TELEGRAM_TOKEN_FILE: BotFather gives it to you" })
@@ -66,15 +67,6 @@ const Variables = z.object({
   ARGUS_LOG_LEVEL: logLevel(),
 });
 
-/** Environment of `argus telegram`. */
-export const TelegramEnvironment = Variables.refine(
-  (set) => !(set.ARGUS_TELEGRAM_LEASE && set.ARGUS_TELEGRAM_WEBHOOK),
-  {
-    path: ["ARGUS_TELEGRAM_LEASE"],
-    error:
-      "a bot that Telegram posts to is alone and needs no Lease: drop it, or ARGUS_TELEGRAM_WEBHOOK",
-  },
-);
 type TelegramSettings = z.output<typeof TelegramEnvironment>;
 
 export function telegramSettings(environment: Environment): TelegramSettings {

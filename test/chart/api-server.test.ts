@@ -64,7 +64,7 @@ else
         expect(lease.spec).toMatchObject({ holderIdentity: "pod-1" });
         const webhook = "https://bot.example.org/hook";
         await argus.helm("upgrade", [CHART], { telegram: { ...bot, webhook } });
-        expect(await look()).toEqual([1, "Recreate", false, false]);
+        expect(await look()).toEqual([1, "Recreate", true, true]);
         await argus.helm("upgrade", [CHART], { telegram: { ...bot, replicas: 2 } });
         expect(await look()).toEqual(asking);
         await argus.helm("uninstall");

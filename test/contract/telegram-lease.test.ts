@@ -14,6 +14,7 @@ import { BotRig } from "#test/support/bot-rig.ts";
 import { ControllerProcess } from "#test/support/controller-process.ts";
 import { eventually } from "#test/support/eventually.ts";
 import { FaultProxy } from "#test/support/fault-proxy.ts";
+import { freePort } from "#test/support/free-port.ts";
 import { ADMIN } from "#test/support/gateway.ts";
 import { freshNamespace } from "#test/support/namespaces.ts";
 import { bundle } from "../../scripts/bundle.ts";
@@ -37,6 +38,15 @@ afterAll(async () => {
   await peer.close();
   await rm(folder, { recursive: true });
 });
+
+/** A namespace with the Lease as the chart makes it. */
+async function withLease(): Promise<string> {
+  const namespace = await freshNamespace(kube, "bots");
+  const metadata = { name: LEASE, namespace };
+  const lease = { apiVersion: "coordination.k8s.io/v1", kind: "Lease", metadata };
+  await kube.create(leases, lease as never);
+  return namespace;
+}
 
 /** One bot's own way to Telegram: which methods it asked for, and when. */
 async function wayTo(url: string): Promise<{ server: Server; url: string; asked: Asked[] }> {
@@ -119,14 +129,7 @@ test.concurrent.each<Loss>(["SIGTERM", "kill -9", "cut off", "stopped"])(
   async (loss) => {
     const rig = await BotRig.start();
     await rig.stopBot();
-    const namespace = await freshNamespace(kube, "bots");
-    // As the chart makes it.
-    const metadata = { name: LEASE, namespace };
-    await kube.create(leases, {
-      apiVersion: "coordination.k8s.io/v1",
-      kind: "Lease",
-      metadata,
-    } as never);
+    const namespace = await withLease();
     const first = await replica(rig, namespace, "first");
     await first.bot.logged("Telegram bot ready");
     const second = await replica(rig, namespace, "second");
@@ -162,6 +165,38 @@ test.concurrent.each<Loss>(["SIGTERM", "kill -9", "cut off", "stopped"])(
   },
   300_000,
 );
+
+test("a bot that is posted to and its successor that asks take turns too: the webhook is there until the first has ended", async () => {
+  const rig = await BotRig.start();
+  await rig.stopBot();
+  const namespace = await withLease();
+  const listen = { host: "127.0.0.1", port: await freePort() };
+  await rig.startBot({
+    webhook: { url: `http://127.0.0.1:${listen.port}/hook`, listen },
+    lease: { kube, namespace, name: LEASE, identity: "posted" },
+  });
+  rig.telegram.people.say(rig.ada, "one");
+  await rig.heard(rig.ada, /^did one$/, 0, WAIT_MS);
+  const second = await replica(rig, namespace, "asks");
+  try {
+    await eventually("the standby watches", () => second.api.openWatches >= 1, WAIT_MS);
+    rig.telegram.people.say(rig.ada, "two");
+    await rig.heard(rig.ada, /^did two$/, 0, WAIT_MS);
+    expect(second.way.asked.map(({ method }) => method)).toEqual(["getMe"]);
+    await rig.stopBot();
+    rig.telegram.people.say(rig.ada, "three");
+    await rig.heard(rig.ada, /^did three$/, 0, WAIT_MS);
+    expect(second.way.asked.map(({ method }) => method)).toContain("deleteWebhook");
+    expect(rig.bridges.get("main")?.started.map(({ text }) => text)).toEqual([
+      "one",
+      "two",
+      "three",
+    ]);
+  } finally {
+    await end(second);
+    await rig.stop();
+  }
+}, 300_000);
 
 /** Each message ran once, in order; each answer came, once or once more with the mark. */
 function expectOnce(rig: BotRig, said: number, inOrder: boolean): void {

@@ -108,6 +108,29 @@ test("a bot that asks for its updates takes an old webhook away; one with a webh
   expect(started()).toEqual(["asked for", "posted"]);
 }, 60_000);
 
+test("a webhook that an ending bot sets again is taken away again; another one is left, and health says so", async () => {
+  rig.telegram.people.say(rig.ada, "posted");
+  await rig.heard(rig.ada, /did posted/);
+  await rig.stopBot();
+  const listen = { host: "127.0.0.1", port: await freePort() };
+  await rig.startBot({ webhook: undefined, listen });
+  const telegram = `${rig.telegram.url}/bot${rig.telegram.token}`;
+  const set = async (hook: string) => {
+    const asked = `${telegram}/setWebhook?url=${encodeURIComponent(hook)}`;
+    expect((await fetch(asked)).status).toBe(200);
+  };
+  for (const words of ["the first", "the second"]) {
+    await eventually("it asks", () => rig.telegram.polled());
+    await set(url);
+    rig.telegram.people.say(rig.ada, words);
+    await rig.heard(rig.ada, new RegExp(`did ${words}`));
+  }
+  await eventually("it asks", () => rig.telegram.polled());
+  await set("http://127.0.0.1:9/of-somebody");
+  const health = async () => (await fetch(`http://127.0.0.1:${listen.port}/readyz`)).text();
+  await eventually("health says so", async () => (await health()).includes("a webhook is set"));
+}, 60_000);
+
 test.skipIf(!hasProxy())(
   "TLS may end in front of the bot: what is posted there is answered",
   async () => {

@@ -95,7 +95,10 @@ export async function startTelegram(options: TelegramOptions = {}): Promise<Fake
     people: new People(telegram, changed),
     faults,
     calls: server.calls,
-    waitFor: (what, look, timeoutMs) => waitFor(watchers, { what, look, timeoutMs }),
+    waitFor: (what, look, timeoutMs) => {
+      const state = () => stateOf(telegram, server.calls);
+      return waitFor(watchers, { what, look, state, timeoutMs });
+    },
     trust: (certificate) => {
       telegram.updates.trusted = certificate;
     },
@@ -121,6 +124,16 @@ function botUser(token: string, facts: Json = {}): User & Json {
   };
 }
 
+/** What a wait that failed should tell. */
+function stateOf({ world, updates }: Telegram, calls: readonly ApiCall[]): string {
+  return JSON.stringify({
+    ...updates.webhookInfo(),
+    polled: updates.polled,
+    lastCalls: calls.slice(-5).map(({ method }) => method),
+    lastSent: world.sent.slice(-3).map(({ versions }) => versions.at(-1)?.text?.slice(0, 200)),
+  });
+}
+
 /** What can be looked at. */
 function viewOf({ world, updates, files, limits, commands }: Telegram) {
   return {
@@ -142,6 +155,7 @@ function viewOf({ world, updates, files, limits, commands }: Telegram) {
 interface Wait<T> {
   what: string;
   look: () => T | undefined | false;
+  state: () => string;
   timeoutMs: number | undefined;
 }
 
@@ -153,7 +167,7 @@ async function waitFor<T>(watchers: Set<() => void>, wait: Wait<T>): Promise<T> 
   };
   const { timeoutMs = 30_000 } = wait;
   const timer = setTimeout(() => {
-    reject(new Error(`not within ${timeoutMs} ms: ${wait.what}`));
+    reject(new Error(`not within ${timeoutMs} ms: ${wait.what}; ${wait.state()}`));
   }, timeoutMs);
   watchers.add(look);
   try {

@@ -149,4 +149,8 @@ export async function byWebhook(
   }
   await upgrade(chat.values.telegram);
   await chat.ask("asked for again", "asked for again");
+  // They take turns by the Lease: none was thrown out by another.
+  const counts = "jsonpath={.items[*].status.containerStatuses[*].restartCount}";
+  const bots = ["get", "pods", "-l", "app.kubernetes.io/component=telegram", "-o", counts];
+  expect(new Set((await argus.ok(bots)).split(" "))).toEqual(new Set(["0"]));
 }
