@@ -1,5 +1,5 @@
 import { GrammyError } from "grammy";
-import type { UserFromGetMe } from "grammy/types";
+import type { Update, UserFromGetMe } from "grammy/types";
 import { serveHealth } from "#channel/health.ts";
 import type { Fence } from "#cluster/types.ts";
 import { backoffMs, systemClock } from "#lib/clock.ts";
@@ -26,7 +26,7 @@ const RETRY = { baseMs: 500, maxMs: 30_000 };
  */
 export async function startBot(options: BotOptions, signal: AbortSignal): Promise<Running> {
   const { listen, lease, logger } = options;
-  const health = new BotHealth();
+  const health = new BotHealth(options.webhook !== undefined);
   const stop = new AbortController();
   const running = AbortSignal.any([signal, stop.signal]);
   try {
@@ -71,7 +71,12 @@ async function startTalking(facts: TalkFacts, signal: AbortSignal): Promise<Runn
   await announce(api, logger);
   logger.info({ bot: bot.username }, "Telegram bot ready");
   const handler = handlerOf(facts, { api, ...parts });
-  const receiving = takeIn(facts, { api, take: (updates) => handler.take(updates) }, running);
+  const take = async (updates: Update[]) => {
+    await handler.take(updates);
+    // What could not be said because the Lease is lost comes again, to its next holder.
+    facts.fence?.check();
+  };
+  const receiving = takeIn(facts, { api, take }, running);
   const either = Promise.race([receiving, delivering]).finally(() => stop.abort());
   return { closed: Promise.all([either, receiving, delivering]).then(() => undefined) };
 }

@@ -2,6 +2,8 @@ const NOTHING_YET: [string, string][] = [
   ["telegram", "Telegram has not answered yet."],
   ["gateway", "The gateway has not answered yet."],
 ];
+const NOT_ITS_TURN =
+  "Another bot holds the Lease: this one takes what Telegram posts when that one has ended.";
 
 /** Whether this replica is the one that talks. */
 interface Leading {
@@ -9,14 +11,21 @@ interface Leading {
   unready(): string[];
 }
 
-/** What the bot waits for, a sentence each; empty = it takes and sends messages, or would if its turn came. */
+/** What the bot waits for, a sentence each; empty = it takes and sends messages, or would at once if its turn came. */
 export class BotHealth {
   #reasons = new Map(NOTHING_YET);
   #leading: Leading | undefined;
+  readonly #isPosted: boolean;
+
+  /** `isPosted`: Telegram posts to this bot, so while it waits for its turn posts find a closed door. */
+  constructor(isPosted: boolean) {
+    this.#isPosted = isPosted;
+  }
 
   get reasons(): string[] {
-    const own = this.#leading?.isLeader() === false ? [] : this.#reasons.values();
-    return [...(this.#leading?.unready() ?? []), ...own];
+    const isStandby = this.#leading?.isLeader() === false;
+    const waits = this.#isPosted ? [NOT_ITS_TURN] : [];
+    return [...(this.#leading?.unready() ?? []), ...(isStandby ? waits : this.#reasons.values())];
   }
 
   /** From now on a standby is well when it could get the Lease. */

@@ -19,7 +19,7 @@ import { CHANNEL_FILE, FetchNotice } from "#protocol/channel-files.ts";
 import { AskShower, type ShowAsk } from "./asks.ts";
 import { deliver } from "./deliver.ts";
 import { HandIn, type OpenFile } from "./hand-in.ts";
-import { Link } from "./link.ts";
+import { type Asked, isSuperseded, Link } from "./link.ts";
 import type { Sender } from "./sender.ts";
 
 /** Leases are renewed this often. */
@@ -50,12 +50,19 @@ export interface AdapterOptions {
 
 /** `closed` rejects with `Conflict` when a newer process of the adapter has taken over. */
 export interface Adapter extends Running {
-  /** Takes a person's message to its session; resolves once it is on the disk. Throws the gateway's refusal, which is final. */
+  /** Takes a person's message to its session; resolves once it is on the disk. Throws the gateway's refusal, which is final, or {@link AdapterStopped}. */
   input(params: InputParams): Promise<InputResult>;
-  /** Any other request; asked until there is an answer. Throws the gateway's refusal. */
+  /** Any other request; asked until there is an answer. Throws the gateway's refusal, or {@link AdapterStopped}. */
   ask<T>(method: string, params: unknown, result: z.ZodType<T>): Promise<T>;
   /** Resolves when the gateway has answered the first hello. */
   ready: Promise<void>;
+}
+
+/** The adapter stops, or a newer process has taken over: whether the request was taken is not known, ask it of the next one. */
+export class AdapterStopped extends ArgusError {
+  constructor(cause: unknown) {
+    super("Unavailable", "The adapter stops.", {}, { cause });
+  }
 }
 
 interface Work {
@@ -97,18 +104,23 @@ export function startAdapter(options: AdapterOptions, signal: AbortSignal): Adap
     hard.abort();
     ready.reject(new ArgusError("Unavailable", "The adapter has stopped."));
   });
+  const ask: Adapter["ask"] = (method, params, result) =>
+    untilStopped(link, { method, params, result }, stopping);
   return {
     closed: Promise.all([running, ...lanes]).then(() => undefined),
-    // One session's full queue must not hold up the others.
-    input: (params) =>
-      link.insist(
-        { method: CHANNEL.input, params, result: InputResult, isFinal: isBusy },
-        stopping,
-      ),
-    ask: (method, params, result) =>
-      link.insist({ method, params, result, isFinal: isBusy }, stopping),
+    input: (params) => ask(CHANNEL.input, params, InputResult),
+    ask,
     ready: ready.promise,
   };
+}
+
+/** Asks until there is an answer; one session's full queue must not hold up the others. */
+async function untilStopped<T>(link: Link, asked: Asked<T>, stopping: AbortSignal): Promise<T> {
+  try {
+    return await link.insist({ ...asked, isFinal: isBusy }, stopping);
+  } catch (error) {
+    throw stopping.aborted || isSuperseded(error) ? new AdapterStopped(error) : error;
+  }
 }
 
 const isBusy = (error: unknown) => error instanceof ArgusError && error.code === "Busy";

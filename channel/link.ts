@@ -3,7 +3,7 @@ import { backoffMs, systemClock } from "#lib/clock.ts";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
 import { unlessAborted } from "#lib/unless-aborted.ts";
-import { CHANNEL, HelloResult } from "#protocol/channel.ts";
+import { CHANNEL, HelloResult, SUPERSEDED } from "#protocol/channel.ts";
 import { Connection, connectionLost } from "./connection.ts";
 
 /** Tries of one request between two words about it. */
@@ -98,12 +98,12 @@ export class Link {
       const connection = await this.#greet(signal);
       const why = await closedWith(connection, signal);
       this.#connection = pending();
-      if (isFinal(why)) throw why;
+      if (isSuperseded(why)) throw why;
       if (!signal.aborted)
         logger.info({ ...facts, why: why.message }, "the gateway connection ended");
       return true;
     } catch (error) {
-      if (isFinal(error) || signal.aborted) throw error;
+      if (isSuperseded(error) || signal.aborted) throw error;
       const message = "no connection to the gateway; trying again";
       logger.warn({ ...facts, error: errorMessage(error) }, message);
       return false;
@@ -147,8 +147,9 @@ function pending<T>(): PromiseWithResolvers<T> {
   return made;
 }
 
-function isFinal(error: unknown): boolean {
-  return error instanceof ArgusError && error.code === "Conflict";
+/** A newer process of the adapter has said hello. Other conflicts are about what was asked. */
+export function isSuperseded(error: unknown): boolean {
+  return error instanceof ArgusError && error.message === SUPERSEDED;
 }
 
 /** Whether another try may end otherwise. */

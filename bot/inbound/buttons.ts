@@ -1,6 +1,6 @@
 import type { CallbackQuery, MaybeInaccessibleMessage } from "grammy/types";
 import { z } from "zod";
-import type { Adapter } from "#channel/adapter.ts";
+import { type Adapter, AdapterStopped } from "#channel/adapter.ts";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
 import { AdmitResult, CHANNEL } from "#protocol/channel.ts";
@@ -24,10 +24,16 @@ interface Press extends ButtonOptions {
   message: MaybeInaccessibleMessage;
 }
 
-/** A button below one of the bot's messages; whoever presses it is told what came of it. Pressed twice it is one press. */
+/**
+ * A button below one of the bot's messages; whoever presses it is told what came of it. Pressed twice it is one press. Throws
+ * {@link AdapterStopped}: the press comes again.
+ */
 export async function buttonPressed(query: CallbackQuery, options: ButtonOptions): Promise<void> {
   const { api, logger } = options;
-  const words = await pressed(query, options).catch((error: unknown) => errorMessage(error));
+  const words = await pressed(query, options).catch((error: unknown) => {
+    if (error instanceof AdapterStopped) throw error;
+    return errorMessage(error);
+  });
   await api.answerCallbackQuery(query.id, { text: words.slice(0, 200) }).catch((error: unknown) => {
     logger.debug({ error: errorMessage(error) }, "a button was not answered");
   });

@@ -26,8 +26,8 @@ export class EarlierWebhook {
     if (this.#isLookedAt) return;
     const { url = "" } = await this.#api.getWebhookInfo(grammySignal(signal));
     if (url !== "" && url === (this.#url ?? url)) {
-      await this.#api.deleteWebhook({}, grammySignal(signal));
       this.#url = url;
+      await this.#api.deleteWebhook({}, grammySignal(signal));
       this.#removals += 1;
       const host = URL.canParse(url) ? new URL(url).host : "";
       const words = "a webhook was set for this bot; it is removed, for updates are asked for";

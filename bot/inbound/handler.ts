@@ -1,6 +1,6 @@
 import type { Update, User } from "grammy/types";
 import { z } from "zod";
-import type { Adapter } from "#channel/adapter.ts";
+import { type Adapter, AdapterStopped } from "#channel/adapter.ts";
 import { ArgusError, errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
 import { AdmitResult, CHANNEL, type InputParams } from "#protocol/channel.ts";
@@ -44,7 +44,7 @@ export class Handler {
     this.options = options;
   }
 
-  /** Chats at once, each in its order. Rejects only when the bot stops. */
+  /** Chats at once, each in its order. Rejects only when the bot stops: what it was at is not confirmed and comes again. */
   async take(updates: Update[]): Promise<void> {
     const { bot } = this.options;
     const chats = Map.groupBy(updates, chatOf);
@@ -66,7 +66,7 @@ export class Handler {
     try {
       await run();
     } catch (error) {
-      if (isStop(error)) throw error;
+      if (error instanceof AdapterStopped) throw error;
       const { logger, talk } = this.options;
       const facts = {
         chat: "chatKey" in what ? what.chatKey : undefined,
@@ -146,10 +146,4 @@ export class Handler {
 function textOf({ isGroup, person, context, text }: Inbound): string {
   const said = isGroup ? `${person.name}: ${text}` : text;
   return [context, said].filter(Boolean).join("\n");
-}
-
-/** The bot stops: what it was at is not confirmed and comes again. */
-function isStop(error: unknown): boolean {
-  if (error instanceof ArgusError) return error.code === "Unavailable" || error.code === "Conflict";
-  return error instanceof Error && error.name === "AbortError";
 }

@@ -37,7 +37,9 @@ export async function poll(options: PollOptions, signal: AbortSignal): Promise<v
   for (let failures = 0; !signal.aborted; ) {
     try {
       await webhook.remove(signal);
-      const updates = await wholeBatch(options, offset, signal);
+      // After a failure whether it is over is known at once, not after a long poll.
+      const seconds = failures > 0 ? 0 : POLL_SECONDS;
+      const updates = await wholeBatch(options, { offset, seconds }, signal);
       failures = 0;
       options.onState(undefined);
       await options.take(updates);
@@ -57,7 +59,7 @@ export async function poll(options: PollOptions, signal: AbortSignal): Promise<v
 /** Updates that nobody has confirmed; when the last is a piece of an album, with what still comes of it. */
 async function wholeBatch(
   { api }: PollOptions,
-  offset: number | undefined,
+  { offset, seconds }: { offset: number | undefined; seconds: number },
   signal: AbortSignal,
 ): Promise<Update[]> {
   const ask = (timeout: number) =>
@@ -70,7 +72,7 @@ async function wholeBatch(
       },
       grammySignal(signal),
     );
-  let updates = await ask(POLL_SECONDS);
+  let updates = await ask(seconds);
   for (let looks = 0; looks < ALBUM_LOOKS && isAlbum(updates.at(-1)); looks += 1) {
     await systemClock.sleep(ALBUM_MS, signal);
     // Nothing is confirmed yet: the same ones come again, and what has arrived since.

@@ -42,7 +42,7 @@ export interface ReceiveOptions {
 export async function receive(options: ReceiveOptions, signal: AbortSignal): Promise<void> {
   const gather = new Gather(options.take);
   const server = createServer((request, response) => {
-    void answer(request, response, { gather, options });
+    void answer(request, response, { gather, options, signal });
   });
   server.requestTimeout = 30_000;
   server.listen(options.webhook.listen.port, options.webhook.listen.host);
@@ -128,12 +128,13 @@ async function isInPlace(
 async function answer(
   request: IncomingMessage,
   response: ServerResponse,
-  { gather, options }: { gather: Gather; options: ReceiveOptions },
+  { gather, options, signal }: { gather: Gather; options: ReceiveOptions; signal: AbortSignal },
 ): Promise<void> {
   const { webhook, botToken, logger } = options;
   const end = (status: number, headers: Record<string, string> = {}) => {
     response.writeHead(status, headers).end();
   };
+  if (signal.aborted) return end(503, { connection: "close", "retry-after": "1" });
   if (request.url?.split("?")[0] !== new URL(webhook.url).pathname) return end(404);
   if (request.method !== "POST") return end(405, { allow: "POST" });
   if (!isTelegram(request, botToken)) return end(401);

@@ -74,3 +74,19 @@ test("devices are listed, and one that shows a code is let in from the chat", as
   say("/approve ABCD2345");
   await rig.heard(rig.ada, /There is no code ABCD2345/);
 }, 60_000);
+
+test("a device under a taken name is refused with the reason, and the chat goes on", async () => {
+  const codeOf = async () => {
+    const host = await NodeHostProcess.make({ default: "allow" });
+    hosts.push(host);
+    host.start(["pair", rig.gateway.url, "--node-id", "laptop"]);
+    return await eventually("the code", () => /code: (\w{8})/.exec(host.stdout)?.[1]);
+  };
+  say(`/approve ${await codeOf()}`);
+  await rig.heard(rig.ada, /I may use \S+ from now on/);
+  say(`/approve ${await codeOf()}`);
+  await rig.heard(rig.ada, /Another device is paired as laptop: revoke that one first/);
+  say("hello");
+  await rig.heard(rig.ada, /did hello/);
+  expect(rig.telegram.pending()).toEqual([]);
+}, 60_000);

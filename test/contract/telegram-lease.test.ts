@@ -198,6 +198,44 @@ test("a bot that is posted to and its successor that asks take turns too: the we
   }
 }, 300_000);
 
+test.concurrent("a bot that is posted to shuts its door when it loses the Lease, and opens it when it has it again", async () => {
+  const rig = await BotRig.start();
+  await rig.stopBot();
+  const namespace = await withLease();
+  const api = await FaultProxy.start(peer);
+  const way = await createKubeClient({ kubeconfig: api.kubeconfig, logger: silentLogger() });
+  const listen = { host: "127.0.0.1", port: await freePort() };
+  const health = { host: "127.0.0.1", port: await freePort() };
+  const isReady = async () => (await fetch(`http://127.0.0.1:${health.port}/readyz`)).ok;
+  const isOpen = () =>
+    fetch(`http://127.0.0.1:${listen.port}/`).then(
+      () => true,
+      () => false,
+    );
+  try {
+    await rig.startBot({
+      webhook: { url: `http://127.0.0.1:${listen.port}/hook`, listen },
+      lease: { kube: way, namespace, name: LEASE, identity: "posted" },
+      listen: health,
+    });
+    rig.telegram.people.say(rig.ada, "one");
+    await rig.heard(rig.ada, /^did one$/, 0, WAIT_MS);
+    expect(await isReady()).toBe(true);
+    api.freeze();
+    await eventually("its door is shut", async () => !(await isOpen()), WAIT_MS);
+    expect(await isReady()).toBe(false);
+    rig.telegram.people.say(rig.ada, "two");
+    api.heal();
+    await rig.heard(rig.ada, /^did two$/, 0, 2 * WAIT_MS);
+    await eventually("it is ready", isReady, WAIT_MS);
+    expect(rig.bridges.get("main")?.started.map(({ text }) => text)).toEqual(["one", "two"]);
+  } finally {
+    await rig.stop();
+    await way.close();
+    await api.close();
+  }
+}, 300_000);
+
 /** Each message ran once, in order; each answer came, once or once more with the mark. */
 function expectOnce(rig: BotRig, said: number, inOrder: boolean): void {
   const ran = rig.bridges.get("main")?.started.map(({ text }) => text);

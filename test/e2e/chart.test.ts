@@ -187,11 +187,11 @@ async function people(
   await withOwnServer(argus, { host: HOST, model, person }, (session) =>
     podIsANode(argus, person, session),
   );
-  await rightsHold(cluster, argus, { "argus-bot": 3 });
   const upgrade = async (telegram: object) => {
     await argus.helm("upgrade", [CHART, ...wait], { ...all, telegram });
   };
   await byWebhook(argus, chat, upgrade);
+  await rightsHold(cluster, argus, { "argus-bot": 3 });
   await remove(argus);
 }
 

@@ -79,7 +79,8 @@ export class BotRig {
   }
 
   async stopBot(): Promise<void> {
-    this.#stop.abort();
+    // As a process's own signal does.
+    this.#stop.abort(new Error("stopped by SIGTERM"));
     await this.bot?.closed.catch(() => undefined);
   }
 
