@@ -127,12 +127,12 @@ export class TestBridge {
 
   /** SIGTERM, as it were: resolves when the bridge has ended by itself. */
   drain(): Promise<void> {
-    this.#stop.abort();
+    this.#stop.abort(new Error("stopped by SIGTERM"));
     return this.running.closed;
   }
 
   async stop(): Promise<void> {
-    this.#stop.abort();
+    this.#stop.abort(new Error("stopped by SIGTERM"));
     for (const peer of this.#peers) peer.close();
     await this.running.closed;
   }

@@ -107,7 +107,7 @@ export class ControllerRig {
 
   async stop(): Promise<void> {
     await this.kube.close();
-    this.#stop.abort();
+    this.#stop.abort(new Error("stopped by SIGTERM"));
     await this.#server.closed;
     await rm(this.#folder, { recursive: true });
   }

@@ -67,7 +67,7 @@ export class GatewayRig {
   }
 
   async stopGateway(): Promise<void> {
-    this.#stop.abort();
+    this.#stop.abort(new Error("stopped by SIGTERM"));
     await this.gateway?.closed;
   }
 
