@@ -50,6 +50,13 @@ export function errorOf(error: unknown): RpcError {
   return { code: RPC_ERROR.server, message: errorMessage(error) };
 }
 
+/** Of an input that the ledger knows: whether it ran could not be told now, so nobody may take the error for a refusal of it. */
+export function unsettled(error: unknown): RpcError {
+  const { data, ...words } = errorOf(error);
+  const isTold = typeof data === "object" && data !== null && "reason" in data;
+  return { ...words, data: isTold ? data : { reason: "unsettled" } };
+}
+
 export function threadOf({ line, scan }: Request): string | undefined {
   return scan.params && stringAt(line, scanMembers(line, scan.params.start, PARAMS)[0]);
 }

@@ -1,7 +1,7 @@
 import { monotonicMs } from "#lib/clock.ts";
 import { errorMessage } from "#lib/errors.ts";
 import { scanLine } from "#lib/scan.ts";
-import { RPC_ERROR, type RpcError } from "#protocol/envelope.ts";
+import { RPC_ERROR } from "#protocol/envelope.ts";
 import type { Asks } from "./asks.ts";
 import { type Busy, STARTING_METHODS } from "./busy.ts";
 import type { Choice } from "./choices.ts";
@@ -21,6 +21,7 @@ import {
   type Request,
   threadIdIn,
   threadOf,
+  unsettled,
 } from "./request.ts";
 import { errorLine, RpcFailure } from "./rpc.ts";
 import type { Supervisor } from "./supervisor.ts";
@@ -90,15 +91,18 @@ export class Requests {
   }
 
   async #prepare(request: Request): Promise<void> {
+    let isNew = true;
     try {
       const threadId = threadOf(request);
-      if (this.#isNew(request)) this.#refuseNewTurns(request);
+      isNew = this.#isNew(request);
+      if (isNew) this.#refuseNewTurns(request);
       else if (threadId !== undefined && this.#isSettled(request, threadId)) return;
       await this.#usable(request, threadId);
       if (request.peer.gone) return;
       await this.#dispatch(request, threadId);
     } catch (error) {
-      this.#refuse(request, errorOf(error));
+      const refusal = isNew ? errorOf(error) : unsettled(error);
+      this.#options.tell(request.peer, errorLine(request.id, refusal));
     }
   }
 
@@ -292,9 +296,5 @@ export class Requests {
         tell(peer, errorLine(id, error));
       },
     });
-  }
-
-  #refuse({ peer, id }: Request, error: RpcError): void {
-    this.#options.tell(peer, errorLine(id, error));
   }
 }

@@ -53,6 +53,33 @@ test("an input whose record outlived its app-server is not forwarded to the next
   expect(busy.owner("t")).toBe(other);
 });
 
+test.for([
+  [true, "unsettled"],
+  [false, undefined],
+] as const)(
+  "an input that the ledger knows (%s) is not told as refused when its thread cannot be read now",
+  async ([isKnown, reason]) => {
+    const supervisor = { hot: true, full: false, restarts: 0, hotAt: 0, ready: async () => {} };
+    const threads = {
+      isLoaded: () => false,
+      isNew: () => false,
+      ensure: async () => {
+        throw new Error("ENOSPC: no space left on device");
+      },
+    };
+    const inputs = { knows: () => isKnown, isSettled: () => false };
+    const { requests, told } = requestsOver({ supervisor, threads, inputs });
+    const line = Buffer.from(
+      '{"id":1,"method":"turn/start","params":{"threadId":"t","clientUserMessageId":"i"}}\n',
+    );
+    const scan = scanLine(line) ?? { open: 0 };
+    const request = { peer: peerOf(), method: "turn/start", line, scan, id: Buffer.from("1") };
+    await requests.handle(request);
+    expect(told[0]?.error).toMatchObject({ message: expect.stringContaining("ENOSPC") });
+    expect(told[0]?.error?.data?.reason).toBe(reason);
+  },
+);
+
 test("a hold that was given up does not shorten the next one", async () => {
   vi.useFakeTimers();
   vi.advanceTimersByTime(1_000_000);
