@@ -8,6 +8,9 @@ import type { NodeLink } from "./link.ts";
 
 /** A session without room for an event is asked again after that long, for as long as the node stays. */
 const RETRY_MS = 5000;
+/** With the other facts of an event's meta they stay below `MAX_EVENT_META_BYTES`. */
+const META_CWD_BYTES = 768;
+const META_ARGV_BYTES = 512;
 
 export interface ExitsOptions {
   lanes: Lanes;
@@ -53,18 +56,34 @@ export class JobExits {
 
   async #commit(exited: ProcessExited, link: NodeLink, session: ArgusSession): Promise<void> {
     const { jobId, argv, cwd, exitCode, signal, timedOut, orphaned } = exited;
-    const meta = { nodeId: link.nodeId, jobId, cwd: cwd.slice(0, 512), exitCode, signal, timedOut };
+    const meta = {
+      nodeId: link.nodeId,
+      jobId,
+      cwd: cut(cwd, META_CWD_BYTES),
+      exitCode,
+      signal,
+      timedOut,
+    };
     await acceptEvent(await this.#options.lanes.of(session), {
       // A job ends once, however often that is told.
       key: `node/${link.nodeId}/${jobId}/exited`,
       kind: "process",
       text: exitText(exited, label(link)),
-      meta: { ...meta, orphaned, argv: argv.join(" ").slice(0, 256) },
+      meta: { ...meta, orphaned, argv: cut(argv.join(" "), META_ARGV_BYTES) },
       wakes: true,
       concurrencyPolicy: "Allow",
       source: { name: link.nodeId, uid: `node:${link.nodeId}`.slice(0, 128) },
     });
   }
+}
+
+/** As much of the beginning as JSON says in so many bytes. */
+export function cut(text: string, bytes: number): string {
+  let left = text.slice(0, bytes);
+  while (Buffer.byteLength(JSON.stringify(left)) > bytes) {
+    left = left.slice(0, Math.floor(left.length * 0.9));
+  }
+  return left;
 }
 
 const label = ({ info, nodeId }: NodeLink) =>
