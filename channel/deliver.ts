@@ -3,6 +3,7 @@ import { ArgusError, errorMessage } from "#lib/errors.ts";
 import {
   CHANNEL,
   HeldResult,
+  MAX_PAUSE_MS,
   type NextResult,
   OutcomeResult,
   type PartOutcome,
@@ -87,9 +88,7 @@ async function tell(
   outcome: PartOutcome,
   { link, signal }: Delivering,
 ): Promise<Delivery | undefined> {
-  const short =
-    "reason" in outcome ? { ...outcome, reason: outcome.reason.slice(0, MAX_WORDS) } : outcome;
-  const params = { deliveryId: id, part: sent.length, outcome: short };
+  const params = { deliveryId: id, part: sent.length, outcome: bounded(outcome) };
   try {
     const asked = { method: CHANNEL.outcome, params, result: OutcomeResult };
     return (await link.insist(asked, signal)).delivery;
@@ -98,6 +97,14 @@ async function tell(
     if (error instanceof ArgusError && error.code === "Conflict") return undefined;
     throw error;
   }
+}
+
+/** The gateway takes no longer words and no longer pause. */
+function bounded(outcome: PartOutcome): PartOutcome {
+  if (!("reason" in outcome)) return outcome;
+  const short = { ...outcome, reason: outcome.reason.slice(0, MAX_WORDS) };
+  if (short.state !== "notSent" || short.retryAfterMs === undefined) return short;
+  return { ...short, retryAfterMs: Math.min(short.retryAfterMs, MAX_PAUSE_MS) };
 }
 
 async function giveBack({ id }: Delivery, { link, signal }: Delivering): Promise<void> {

@@ -11,6 +11,8 @@ export const CHANNELS_PATH = "/channels/ws";
 export const ADAPTER_ACCOUNT = "argus-bot";
 /** A claim that its adapter neither renews nor ends is free after this. */
 export const LEASE_MS = 60_000;
+/** A channel that wants a longer pause before a part is asked again after this one. */
+export const MAX_PAUSE_MS = 24 * 60 * 60 * 1000;
 /** Deliveries that one adapter may hold at once. */
 export const MAX_HELD = 64;
 
@@ -70,11 +72,7 @@ export const PartOutcome = z.discriminatedUnion("state", [
   z.object({
     state: z.literal("notSent"),
     reason: z.string().max(MAX_REASON),
-    retryAfterMs: z
-      .int()
-      .min(0)
-      .max(24 * 60 * 60 * 1000)
-      .optional(),
+    retryAfterMs: z.int().min(0).max(MAX_PAUSE_MS).optional(),
     /** The message that was to be edited is gone: the part comes as one of its own. */
     editLost: z.boolean().optional(),
   }),

@@ -27,6 +27,8 @@ export interface Saying {
 }
 
 const TRIES = 3;
+/** Who wrote waits for these words, and with a poller all others too. */
+const MAX_WAIT_MS = 15_000;
 /** Telegram takes no longer text. */
 const MAX_TEXT = 4000;
 
@@ -38,28 +40,45 @@ export class Talk {
     this.#options = options;
   }
 
-  /** Never throws: what could not be said stands in the log. */
+  /** Never throws: what could not be said soon stands in the log. */
   async answer(place: AnswerPlace, words: string | Saying): Promise<void> {
-    const { text, buttons = [] } = typeof words === "string" ? { text: words } : words;
-    const { api, pace, logger } = this.#options;
-    const where = {
-      ...inTopic(place),
-      reply_parameters: { message_id: place.messageId, allow_sending_without_reply: true },
-      ...(buttons.length > 0 ? { reply_markup: keyboard(buttons) } : {}),
-    };
+    const { api, logger } = this.#options;
+    const { chatId } = place;
+    const { text, ...where } = messageOf(place, words);
+    const untilMs = performance.now() + MAX_WAIT_MS;
     for (let tries = 1; ; tries += 1) {
       try {
-        await systemClock.sleep(pace.reserve(place.chatId));
-        await api.sendMessage(place.chatId, text.slice(0, MAX_TEXT), where);
+        await this.#turn(chatId, untilMs);
+        await api.sendMessage(chatId, text, where);
         return;
       } catch (error) {
         const failure = failureOf(error);
-        const isOver = failure.state !== "notSent" || tries >= TRIES;
-        if (isOver) return logger.warn({ error: errorMessage(error) }, "an answer was not said");
-        await systemClock.sleep(failure.retryAfterMs ?? 1000 * tries);
+        const pauseMs = failure.state === "notSent" ? (failure.retryAfterMs ?? 1000 * tries) : 0;
+        const isLate = performance.now() + pauseMs > untilMs;
+        const isOver = failure.state !== "notSent" || isLate || tries >= TRIES;
+        const facts = { chat: chatId, error: errorMessage(error) };
+        if (isOver) return logger.warn(facts, "an answer was not said");
+        await systemClock.sleep(pauseMs);
       }
     }
   }
+
+  /** Waits for the chat's next place. Throws when that comes too late. */
+  async #turn(chatId: number, untilMs: number): Promise<void> {
+    const waitMs = this.#options.pace.within(chatId, untilMs - performance.now());
+    if (waitMs === undefined) throw new Error("Telegram wants no message to this chat for longer");
+    await systemClock.sleep(waitMs);
+  }
+}
+
+function messageOf(place: AnswerPlace, words: string | Saying) {
+  const { text, buttons = [] } = typeof words === "string" ? { text: words } : words;
+  return {
+    text: text.slice(0, MAX_TEXT),
+    ...inTopic(place),
+    reply_parameters: { message_id: place.messageId, allow_sending_without_reply: true },
+    ...(buttons.length > 0 ? { reply_markup: keyboard(buttons) } : {}),
+  };
 }
 
 function keyboard(buttons: NonNullable<Saying["buttons"]>): InlineKeyboard {

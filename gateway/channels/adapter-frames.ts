@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { ArgusError, type ErrorCode } from "#lib/errors.ts";
 import { RPC_ERROR } from "#protocol/envelope.ts";
+import { UnreadableDocument } from "../store/unreadable.ts";
 import type { AdapterConnection } from "./adapter-connection.ts";
 
 const Frame = z.object({
@@ -53,7 +54,9 @@ export function refusalOf(error: unknown): { code: number; message: string; data
   }
   if (error instanceof ArgusError) {
     const code = CODES[error.code] ?? RPC_ERROR.server;
-    return { code, message: error.message, data: { code: error.code } };
+    // A person must repair it: an adapter that asked until then would hear nobody else meanwhile.
+    const isFinal = error.cause instanceof UnreadableDocument;
+    return { code, message: error.message, data: { code: isFinal ? "Conflict" : error.code } };
   }
   return { code: RPC_ERROR.server, message: "The gateway failed", data: { code: "Internal" } };
 }

@@ -75,6 +75,26 @@ test("devices are listed, and one that shows a code is let in from the chat", as
   await rig.heard(rig.ada, /There is no code ABCD2345/);
 }, 60_000);
 
+test("a session whose messages cannot be read refuses them with the reason, and nobody else waits", async () => {
+  await rig.addSession("work");
+  const { uid = "" } = rig.gateway.putSession("work").metadata;
+  say("/sessions work");
+  await rig.heard(rig.ada, /From now on this chat talks to work/);
+  await rig.stopBot();
+  await rig.gateway.stopGateway();
+  await rig.gateway.seed(new Map([[uid, { schemaVersion: 999 } as never]]));
+  await rig.gateway.startGateway();
+  await rig.startBot();
+  const hello = say("hello");
+  await rig.heard(rig.ada, /not taken: The messages of session work cannot be read/, hello.id);
+  const status = say("/status");
+  await rig.heard(rig.ada, /not taken: The messages of session work cannot be read/, status.id);
+  const bob = rig.telegram.people.person("Bob");
+  say("let me in", bob);
+  await rig.heard(bob, /code/);
+  await eventually("all are confirmed", () => rig.telegram.pending().length === 0);
+}, 60_000);
+
 test("a device under a taken name is refused with the reason, and the chat goes on", async () => {
   const codeOf = async () => {
     const host = await NodeHostProcess.make({ default: "allow" });
@@ -88,5 +108,5 @@ test("a device under a taken name is refused with the reason, and the chat goes 
   await rig.heard(rig.ada, /Another device is paired as laptop: revoke that one first/);
   say("hello");
   await rig.heard(rig.ada, /did hello/);
-  expect(rig.telegram.pending()).toEqual([]);
+  await eventually("all are confirmed", () => rig.telegram.pending().length === 0);
 }, 60_000);

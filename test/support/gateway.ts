@@ -75,7 +75,9 @@ export class GatewayRig {
   async seed(documents: Map<string, SessionDocument>): Promise<void> {
     const options = { folder: this.#folder, onHeld: () => undefined };
     const store = await openFileStore(options, new AbortController().signal);
-    const commits = [...documents].map(([uid, body]) => store.commit(uid, 0, body));
+    const commits = [...documents].map(async ([uid, body]) =>
+      store.commit(uid, (await store.read(uid))?.version ?? 0, body),
+    );
     await Promise.all(commits);
     await store.close();
   }
