@@ -33,12 +33,6 @@ export class Pace {
     return at - now;
   }
 
-  /** As {@link reserve}; undefined = the next place is further away than `mostMs`, and none is taken. */
-  within(chatId: number, mostMs: number): number | undefined {
-    const at = Math.max(this.#chatAt(chatId), this.#overallAt);
-    return at - this.#now() > mostMs ? undefined : this.reserve(chatId);
-  }
-
   /** The next place for something that may as well be left out: how long to wait for it, ms; undefined = longer than `mostMs`, and none is taken. */
   aside(mostMs: number): number | undefined {
     const now = this.#now();

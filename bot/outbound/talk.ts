@@ -1,5 +1,5 @@
 import { InlineKeyboard } from "grammy";
-import { systemClock } from "#lib/clock.ts";
+import { type Clock, systemClock } from "#lib/clock.ts";
 import { errorMessage } from "#lib/errors.ts";
 import type { Logger } from "#lib/logger.ts";
 import { inTopic } from "../chat-key.ts";
@@ -11,6 +11,7 @@ export interface TalkOptions {
   api: TelegramApi;
   pace: Pace;
   logger: Logger;
+  clock?: Clock;
 }
 
 /** Where and to what something is answered. */
@@ -27,47 +28,55 @@ export interface Saying {
 }
 
 const TRIES = 3;
-/** Who wrote waits for these words, and with a poller all others too. */
+/** Who wrote waits for these words, and with a poller all others too: no longer than this. */
 const MAX_WAIT_MS = 15_000;
+/** Answers that wait until their chats take messages again. */
+const MAX_UNSAID = 1000;
 /** Telegram takes no longer text. */
 const MAX_TEXT = 4000;
 
 /** The bot's own words: answers to commands and to what was not taken. They are no promises: the agent's answers go through the outbox. */
 export class Talk {
   readonly #options: TalkOptions;
+  readonly #clock: Clock;
+  #unsaid = 0;
 
   constructor(options: TalkOptions) {
     this.#options = options;
+    this.#clock = options.clock ?? systemClock;
   }
 
-  /** Never throws: what could not be said soon stands in the log. */
+  /** Resolves when it is said, or goes on aside when that takes long. Never throws: what could not be said stands in the log. */
   async answer(place: AnswerPlace, words: string | Saying): Promise<void> {
-    const { api, logger } = this.#options;
-    const { chatId } = place;
+    const { logger } = this.#options;
+    if (this.#unsaid >= MAX_UNSAID)
+      return logger.warn({ chat: place.chatId }, "too many answers wait: one was not said");
+    this.#unsaid += 1;
+    const saying = this.#say(place, words).finally(() => {
+      this.#unsaid -= 1;
+    });
+    const late = new AbortController();
+    const long = this.#clock.sleep(MAX_WAIT_MS, late.signal).catch(() => undefined);
+    await Promise.race([saying, long]);
+    late.abort();
+  }
+
+  async #say(place: AnswerPlace, words: string | Saying): Promise<void> {
+    const { api, pace, logger } = this.#options;
     const { text, ...where } = messageOf(place, words);
-    const untilMs = performance.now() + MAX_WAIT_MS;
     for (let tries = 1; ; tries += 1) {
       try {
-        await this.#turn(chatId, untilMs);
-        await api.sendMessage(chatId, text, where);
+        await this.#clock.sleep(pace.reserve(place.chatId));
+        await api.sendMessage(place.chatId, text, where);
         return;
       } catch (error) {
         const failure = failureOf(error);
-        const pauseMs = failure.state === "notSent" ? (failure.retryAfterMs ?? 1000 * tries) : 0;
-        const isLate = performance.now() + pauseMs > untilMs;
-        const isOver = failure.state !== "notSent" || isLate || tries >= TRIES;
-        const facts = { chat: chatId, error: errorMessage(error) };
+        const isOver = failure.state !== "notSent" || tries >= TRIES;
+        const facts = { chat: place.chatId, error: errorMessage(error) };
         if (isOver) return logger.warn(facts, "an answer was not said");
-        await systemClock.sleep(pauseMs);
+        await this.#clock.sleep(failure.retryAfterMs ?? 1000 * tries);
       }
     }
-  }
-
-  /** Waits for the chat's next place. Throws when that comes too late. */
-  async #turn(chatId: number, untilMs: number): Promise<void> {
-    const waitMs = this.#options.pace.within(chatId, untilMs - performance.now());
-    if (waitMs === undefined) throw new Error("Telegram wants no message to this chat for longer");
-    await systemClock.sleep(waitMs);
   }
 }
 

@@ -110,7 +110,8 @@ async function talk({ telegram, ada }: BotRig, signal: AbortSignal): Promise<num
   for (let said = 0; ; said += 1) {
     if (signal.aborted) return said;
     telegram.people.say(ada, `m${said}`);
-    await delay(1200, undefined, { signal }).catch(() => undefined);
+    // All of them reach the second bot within a minute, and a person may say 30 in one.
+    await delay(3000, undefined, { signal }).catch(() => undefined);
   }
 }
 
